@@ -1,0 +1,1 @@
+//! Telemetry for the platform: sources, a pipeline with back-pressure, the embedded store, alerts, notifiers and the console page.
