@@ -1,0 +1,16 @@
+//! Clusters: where they come from ([`ClusterProvider`]), how they are reached ([`ClusterAccess`]) and what is done in
+//! them ([`Cluster`]).
+
+mod access;
+mod api;
+mod provider;
+
+pub use access::{ClusterAccess, Credential, CredentialSource, NoCredential};
+pub use api::{
+    ApplyOptions, ApplyReport, Cluster, DeleteReport, FieldChange, ListOptions, ObjectChange, ObjectDiff,
+    ObjectHealth, ObjectOutcome, Readiness, SetOwner,
+};
+pub use provider::{
+    ClusterChange, ClusterPhase, ClusterProvider, ClusterRole, ClusterSpec, ClusterStatus, Deletion,
+    ProviderCapabilities,
+};

@@ -1,0 +1,121 @@
+//! What happens while a plan is applied, as a stream of typed events.
+
+use crate::{error::ErrorKind, execution::StepId};
+use serde::Serialize;
+use std::{fmt, time::Duration};
+use tokio::sync::broadcast;
+
+/// How a step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum StepOutcome {
+    /// It changed something.
+    Done,
+    /// Everything was as wanted.
+    Unchanged,
+    /// It failed, after the retries that its error allowed.
+    Failed,
+    /// It was cancelled while it ran.
+    Cancelled,
+    /// Something that it depends on failed, or the run was cancelled before it began.
+    NotReached,
+}
+
+impl fmt::Display for StepOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Done => "done",
+            Self::Unchanged => "unchanged",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::NotReached => "not reached",
+        })
+    }
+}
+
+/// Something that happened during a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "event")]
+#[non_exhaustive]
+pub enum Event {
+    /// A run began.
+    RunStarted {
+        /// How many steps it has.
+        steps: usize,
+    },
+    /// A step began.
+    StepStarted {
+        /// Which.
+        step: StepId,
+        /// What it does, in a sentence.
+        description: String,
+    },
+    /// A step tells how far it is.
+    StepProgress {
+        /// Which.
+        step: StepId,
+        /// In a sentence.
+        message: String,
+    },
+    /// A step failed and will be tried again.
+    StepRetrying {
+        /// Which.
+        step: StepId,
+        /// The attempt that failed, from 1.
+        attempt: u32,
+        /// How long it waits before the next.
+        wait: Duration,
+        /// What failed.
+        error: String,
+    },
+    /// A step ended.
+    StepFinished {
+        /// Which.
+        step: StepId,
+        /// How.
+        outcome: StepOutcome,
+        /// How long it took, retries and waits included.
+        elapsed: Duration,
+        /// What it did, in a sentence, or what failed.
+        message: String,
+        /// The kind of the error, if it failed.
+        error_kind: Option<ErrorKind>,
+    },
+    /// The run ended.
+    RunFinished {
+        /// Whether every step ended well.
+        succeeded: bool,
+        /// How long it took.
+        elapsed: Duration,
+    },
+}
+
+/// A receiver of events. A slow one loses the oldest events, and is told how many, but never holds up the run.
+pub type EventReceiver = broadcast::Receiver<Event>;
+
+/// Tells how far one step is. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    step: StepId,
+    events: Option<broadcast::Sender<Event>>,
+}
+
+impl Progress {
+    /// Tells nobody: for calls outside of a run.
+    pub fn silent() -> Self {
+        Self { step: StepId::new("none"), events: None }
+    }
+
+    pub(crate) fn new(step: StepId, events: broadcast::Sender<Event>) -> Self {
+        Self { step, events: Some(events) }
+    }
+
+    /// Says in a sentence what is going on.
+    pub fn report(&self, message: impl Into<String>) {
+        if let Some(events) = &self.events {
+            // Nobody listening is fine.
+            let _ = events.send(Event::StepProgress { step: self.step.clone(), message: message.into() });
+        }
+    }
+}
