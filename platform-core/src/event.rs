@@ -1,9 +1,16 @@
 //! What happens while a plan is applied, as a stream of typed events.
 
 use crate::{error::ErrorKind, execution::StepId};
+use futures::Stream;
 use serde::Serialize;
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 use tokio::sync::broadcast;
+use tokio_stream::wrappers::{BroadcastStream, errors::BroadcastStreamRecvError};
 
 /// How a step ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -82,6 +89,11 @@ pub enum Event {
         /// The kind of the error, if it failed.
         error_kind: Option<ErrorKind>,
     },
+    /// The reader was too slow and missed events.
+    Missed {
+        /// How many.
+        count: u64,
+    },
     /// The run ended.
     RunFinished {
         /// Whether every step ended well.
@@ -91,8 +103,31 @@ pub enum Event {
     },
 }
 
-/// A receiver of events. A slow one loses the oldest events, and is told how many, but never holds up the run.
-pub type EventReceiver = broadcast::Receiver<Event>;
+/// The events of a run, until it ends.
+///
+/// A slow reader never holds up the run: it misses the oldest events and is told how many by [`Event::Missed`].
+#[derive(Debug)]
+pub struct EventStream(Option<BroadcastStream<Event>>);
+
+impl EventStream {
+    pub(crate) fn new(receiver: Option<broadcast::Receiver<Event>>) -> Self {
+        Self(receiver.map(BroadcastStream::new))
+    }
+}
+
+impl Stream for EventStream {
+    type Item = Event;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Event>> {
+        let Some(stream) = &mut self.0 else { return Poll::Ready(None) };
+        Pin::new(stream).poll_next(context).map(|next| {
+            next.map(|event| match event {
+                Ok(event) => event,
+                Err(BroadcastStreamRecvError::Lagged(count)) => Event::Missed { count },
+            })
+        })
+    }
+}
 
 /// Tells how far one step is. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -15,12 +15,12 @@ mod query;
 mod store;
 
 pub use expression::{
-    Aggregation, BinaryOperator, Expression, MatchOperator, Matcher, RangeFunction, Selector, metric,
+    Aggregation, BinaryOperator, Expression, LOOKBACK, MatchOperator, Matcher, RangeFunction, Selector, metric,
 };
 pub use flow::{Delivery, Emitter, Envelope, Envelopes, TelemetrySource, channel};
 pub use model::{Batch, Labels, LogRecord, MetricKind, Sample, Severity};
 pub use plane::{
     AlertSummary, ClusterTopology, Endpoint, EnvironmentTopology, TelemetryPlane, TelemetrySummary, Topology,
 };
-pub use query::{LogOrder, LogPage, LogQuery, MetricQuery, Point, Series, TimeRange};
+pub use query::{LogOrder, LogPage, LogQuery, MAX_STEPS, MetricQuery, Point, Series, TimeRange};
 pub use store::{StoreStats, TelemetrySink, TelemetryStore};
