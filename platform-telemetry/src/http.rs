@@ -1,0 +1,134 @@
+//! The HTTP client of notifiers and scrapes, and what its failures mean.
+
+use platform_core::{Error, ErrorKind, Result};
+use reqwest::{Client, ClientBuilder, Response, StatusCode, header::RETRY_AFTER, redirect::Policy};
+use std::{
+    sync::{Arc, LazyLock},
+    time::{Duration, SystemTime},
+};
+
+/// A client that speaks TLS by rustls on ring and trusts Mozilla's roots.
+///
+/// `timeout` bounds a whole exchange, from connecting to the last byte of the body; connecting alone may take half of it.
+/// `redirects` says which are followed: none where the address is a secret.
+pub(crate) fn client(timeout: Duration, redirects: Policy) -> Result<Client> {
+    static TLS: LazyLock<Result<rustls::ClientConfig, String>> = LazyLock::new(tls);
+    let tls = TLS.as_ref().map_err(|e| Error::internal(e.clone()).operation("set up TLS"))?;
+    ClientBuilder::new()
+        .tls_backend_preconfigured(tls.clone())
+        .timeout(timeout)
+        .connect_timeout(timeout / 2)
+        .redirect(redirects)
+        .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|e| Error::internal("the HTTP client cannot be built").source(e.without_url()))
+}
+
+/// What a failed exchange means, without its address, which may be a secret.
+pub(crate) fn failure(error: reqwest::Error) -> Error {
+    let error = error.without_url();
+    let (kind, message) = if error.is_timeout() {
+        (ErrorKind::Timeout, "no answer in time")
+    } else if error.is_builder() {
+        (ErrorKind::Invalid, "the request is not valid")
+    } else if error.is_connect() {
+        (ErrorKind::Unavailable, "no connection")
+    } else {
+        (ErrorKind::Unavailable, "the exchange was cut off")
+    };
+    // A request that was never answered may be repeated, whatever the reason.
+    Error::new(kind, message).retryable(kind != ErrorKind::Invalid).source(error)
+}
+
+/// Passes a 2xx answer; makes an error of any other with the start of its body.
+///
+/// 408, 429 and 5xx are retryable, after `Retry-After` where it is given; everything else would fail again.
+pub(crate) async fn success(response: Response) -> Result<()> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(());
+    }
+    let wait = response.headers().get(RETRY_AFTER).and_then(|v| retry_after(v.to_str().ok()?));
+    let body = beginning(response).await;
+    let colon = if body.is_empty() { "" } else { ": " };
+    let error = Error::new(kind(status), format!("answered {status}{colon}{body}"));
+    let retryable = status.is_server_error()
+        || status == StatusCode::TOO_MANY_REQUESTS
+        || status == StatusCode::REQUEST_TIMEOUT;
+    Err(match wait {
+        Some(wait) if retryable => error.retry_after(wait),
+        _ => error.retryable(retryable),
+    })
+}
+
+fn tls() -> Result<rustls::ClientConfig, String> {
+    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    Ok(rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| e.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}
+
+const fn kind(status: StatusCode) -> ErrorKind {
+    match status.as_u16() {
+        401 | 403 | 407 => ErrorKind::Denied,
+        404 | 410 => ErrorKind::NotFound,
+        408 => ErrorKind::Timeout,
+        413 | 429 => ErrorKind::Exhausted,
+        500.. => ErrorKind::Unavailable,
+        _ => ErrorKind::Invalid,
+    }
+}
+
+/// Seconds or an HTTP date, as RFC 9110 10.2.3 has them; at most an hour.
+fn retry_after(value: &str) -> Option<Duration> {
+    const LONGEST: Duration = Duration::from_secs(3600);
+    let value = value.trim();
+    let wait = if let Ok(seconds) = value.parse() {
+        Duration::from_secs(seconds)
+    } else {
+        let at = jiff::fmt::rfc2822::parse(value).ok()?.timestamp();
+        SystemTime::from(at).duration_since(SystemTime::now()).unwrap_or_default()
+    };
+    Some(wait.min(LONGEST))
+}
+
+/// The first few hundred characters of a body, on one line.
+async fn beginning(mut response: Response) -> String {
+    const ENOUGH: usize = 300;
+    let mut bytes = Vec::new();
+    while bytes.len() < ENOUGH
+        && let Ok(Some(chunk)) = response.chunk().await
+    {
+        bytes.extend_from_slice(&chunk);
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    line.chars().take(ENOUGH).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_in_both_forms_and_bounded() {
+        assert_eq!(retry_after("7"), Some(Duration::from_secs(7)));
+        assert_eq!(retry_after("999999"), Some(Duration::from_secs(3600)));
+        assert_eq!(retry_after("Fri, 31 Dec 1999 23:59:59 GMT"), Some(Duration::ZERO));
+        assert_eq!(retry_after("Sat, 01 Jan 2950 00:00:00 GMT"), Some(Duration::from_secs(3600)));
+        assert_eq!(retry_after("soon"), None);
+    }
+
+    #[tokio::test]
+    async fn a_failure_does_not_tell_the_address() {
+        let client = client(Duration::from_secs(5), Policy::none()).unwrap();
+        // Port 1 is reserved and nobody listens there.
+        let error = client.get("http://127.0.0.1:1/services/T0/B0/secret").send().await.unwrap_err();
+        let error = failure(error);
+        assert!(error.is_retryable(), "{error}");
+        assert!(!error.to_string().contains("secret") && !format!("{error:?}").contains("secret"), "{error}");
+    }
+}
