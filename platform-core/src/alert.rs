@@ -143,8 +143,7 @@ impl AlertRule {
         let window = Duration::from_secs(300);
         let mut rule = Self::build("HighCpu".to_owned(), cpu_percent(window), Condition::Above(percent));
         rule.pending_for = window;
-        rule.summary = "CPU of cluster {{cluster}} is at {{value}} %".to_owned();
-        rule
+        rule.summary("CPU of cluster {{cluster}} is at {{value}} %")
     }
 
     fn build(name: String, expression: Expression, condition: Condition) -> Self {

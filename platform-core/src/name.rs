@@ -42,6 +42,14 @@ macro_rules! names {
                 Ok(Self(name.as_ref().into()))
             }
 
+            /// A name that is made of checked names, whose lengths are bounded so that the whole is valid.
+            #[allow(dead_code, reason = "not every kind of name is made of others")]
+            pub(crate) fn joined(name: impl Into<Arc<str>>) -> Self {
+                let name = name.into();
+                debug_assert!(check($what, &name, $max).is_ok(), "{name:?}");
+                Self(name)
+            }
+
             /// The name as text.
             pub fn as_str(&self) -> &str {
                 &self.0

@@ -152,8 +152,11 @@ impl Scheduler {
         loop {
             while running.len() < self.parallelism && !self.cancellation.is_cancelled() {
                 let Some(at) = self.ready.pop_first() else { break };
-                let attempt =
-                    Attempts { step: self.steps[at].clone(), events: self.events.clone(), cancellation: self.cancellation.clone() };
+                let attempt = Attempts {
+                    step: self.steps[at].clone(),
+                    events: self.events.clone(),
+                    cancellation: self.cancellation.clone(),
+                };
                 let handle = running.spawn(async move { (at, attempt.run().await) });
                 indexes.insert(handle.id(), at);
             }
@@ -221,7 +224,8 @@ impl Scheduler {
                 error_kind: None,
             });
         }
-        let _ = self.events.send(Event::RunFinished { succeeded: report.succeeded(), elapsed: report.elapsed });
+        let _ =
+            self.events.send(Event::RunFinished { succeeded: report.succeeded(), elapsed: report.elapsed });
         report
     }
 
@@ -283,7 +287,9 @@ impl Attempts {
                 }
             }
         };
-        let _ = self.events.send(Event::StepStarted { step: step.id.clone(), description: step.description.clone() });
+        let _ = self
+            .events
+            .send(Event::StepStarted { step: step.id.clone(), description: step.description.clone() });
         let mut attempt = 0;
         let mut last_error = None;
         let tries = self.tries(&mut attempt, &mut last_error);
@@ -299,15 +305,24 @@ impl Attempts {
             Ok(StepDone { changed: false, message }) => (StepOutcome::Unchanged, message, None),
             Err(error) => (StepOutcome::Failed, error.to_string(), Some(Arc::new(error))),
         };
-        StepReport { step: step.id.clone(), outcome, message, attempts: attempt, elapsed: started.elapsed(), error }
+        StepReport {
+            step: step.id.clone(),
+            outcome,
+            message,
+            attempts: attempt,
+            elapsed: started.elapsed(),
+            error,
+        }
     }
 
     async fn tries(&self, attempt: &mut u32, last_error: &mut Option<Error>) -> Result<StepDone> {
         let step = &self.step;
         loop {
             *attempt += 1;
-            let context =
-                StepContext { progress: Progress::new(step.id.clone(), self.events.clone()), attempt: *attempt };
+            let context = StepContext {
+                progress: Progress::new(step.id.clone(), self.events.clone()),
+                attempt: *attempt,
+            };
             let outcome = AssertUnwindSafe(async { (step.action)(context).await }).catch_unwind().await;
             let error = match outcome {
                 Ok(Ok(done)) => return Ok(done),
@@ -339,7 +354,8 @@ fn past_deadline(step: &Step, last_error: Option<Error>) -> Error {
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     Error::internal(format!("the step panicked: {}", text.unwrap_or("without a message")))
 }
 
@@ -347,12 +363,12 @@ fn panicked(panic: &(dyn std::any::Any + Send)) -> Error {
 mod tests {
     use super::*;
     use crate::execution::RetryPolicy;
-    use tokio::sync::Semaphore;
     use futures::StreamExt;
     use std::sync::{
         Mutex,
         atomic::{AtomicU32, AtomicUsize, Ordering},
     };
+    use tokio::sync::Semaphore;
 
     fn sleeping(id: &str, seconds: u64) -> Step {
         Step::new(id, "sleep", move |_| async move {
@@ -428,7 +444,8 @@ mod tests {
         let events = run.events();
         let report = run.await;
         assert_eq!((report.succeeded(), report.steps[0].attempts), (true, 3));
-        let retries = events.filter(|e| std::future::ready(matches!(e, Event::StepRetrying { .. }))).count().await;
+        let retries =
+            events.filter(|e| std::future::ready(matches!(e, Event::StepRetrying { .. }))).count().await;
         assert_eq!(retries, 2);
         let graph = StepGraph::new(vec![flaky(100).retry(RetryPolicy::attempts(4))]).unwrap();
         let report = Executor::default().start(graph).await;
@@ -437,9 +454,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_deadline_ends_a_step_and_says_what_it_last_failed_with() {
-        let step = Step::new("slow", "try", |_| async { Err(Error::new(ErrorKind::Unavailable, "connection refused")) })
-            .retry(RetryPolicy { attempts: u32::MAX, ..RetryPolicy::default() })
-            .deadline(Duration::from_secs(60));
+        let step = Step::new("slow", "try", |_| async {
+            Err(Error::new(ErrorKind::Unavailable, "connection refused"))
+        })
+        .retry(RetryPolicy { attempts: u32::MAX, ..RetryPolicy::default() })
+        .deadline(Duration::from_secs(60));
         let report = Executor::default().start(StepGraph::new(vec![step]).unwrap()).await;
         assert_eq!(report.steps[0].error.as_ref().unwrap().kind(), ErrorKind::Timeout);
         assert!(report.steps[0].message.contains("not done after 60s: connection refused"), "{report}");

@@ -28,7 +28,10 @@ impl StepGraph {
         for (at, step) in steps.iter().enumerate() {
             for wanted in &step.after {
                 let Some(&before) = index.get(wanted) else {
-                    return Err(Error::invalid(format!("step {} is after {wanted}, which does not exist", step.id)));
+                    return Err(Error::invalid(format!(
+                        "step {} is after {wanted}, which does not exist",
+                        step.id
+                    )));
                 };
                 dependents[before].push(at);
                 waits_for[at] += 1;
@@ -76,7 +79,11 @@ impl StepGraph {
         let mut path: Vec<usize> = Vec::new();
         while !path.contains(&at) {
             path.push(at);
-            at = *self.steps[at].after.iter().filter_map(|id| index.get(id)).find(|&&before| waits_for[before] > 0)?;
+            at = *self.steps[at]
+                .after
+                .iter()
+                .filter_map(|id| index.get(id))
+                .find(|&&before| waits_for[before] > 0)?;
         }
         let start = path.iter().position(|&seen| seen == at)?;
         path.push(at);
@@ -95,7 +102,8 @@ mod tests {
 
     #[test]
     fn a_cycle_is_named() {
-        let steps = vec![step("start", &[]), step("a", &["start", "c"]), step("b", &["a"]), step("c", &["b"])];
+        let steps =
+            vec![step("start", &[]), step("a", &["start", "c"]), step("b", &["a"]), step("c", &["b"])];
         let error = StepGraph::new(steps).unwrap_err();
         assert_eq!(error.to_string(), "steps wait for each other: a after c after b after a");
         let error = StepGraph::new(vec![step("self", &["self"])]).unwrap_err();

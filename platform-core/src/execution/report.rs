@@ -70,8 +70,10 @@ impl Report {
         let cancelled = self.count(StepOutcome::Cancelled) > 0 || failed.is_empty();
         let kind = failed.first().map_or(ErrorKind::Cancelled, |e| e.kind());
         let not_reached = self.count(StepOutcome::NotReached) + self.count(StepOutcome::Cancelled);
-        let message = if messages.is_empty() { "the run was cancelled".to_owned() } else { messages.join("; ") };
-        let rest = if not_reached == 0 { String::new() } else { format!("; {not_reached} steps were not reached") };
+        let message =
+            if messages.is_empty() { "the run was cancelled".to_owned() } else { messages.join("; ") };
+        let rest =
+            if not_reached == 0 { String::new() } else { format!("; {not_reached} steps were not reached") };
         Err(Error::new(kind, message + &rest)
             .retryable(!cancelled && failed.iter().all(|e| e.is_retryable()))
             .help("mend the cause and run it again: what is done stays done"))

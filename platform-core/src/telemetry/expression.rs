@@ -337,21 +337,25 @@ pub enum Expression {
 
 impl Expression {
     /// Brings series together by labels.
+    #[must_use]
     pub fn aggregate<L: Into<String>>(self, operator: Aggregation, by: impl IntoIterator<Item = L>) -> Self {
         Self::Aggregate { operator, by: by.into_iter().map(Into::into).collect(), of: Box::new(self) }
     }
 
     /// The sum by labels.
+    #[must_use]
     pub fn sum_by<L: Into<String>>(self, by: impl IntoIterator<Item = L>) -> Self {
         self.aggregate(Aggregation::Sum, by)
     }
 
     /// The mean by labels.
+    #[must_use]
     pub fn avg_by<L: Into<String>>(self, by: impl IntoIterator<Item = L>) -> Self {
         self.aggregate(Aggregation::Avg, by)
     }
 
     /// The greatest by labels.
+    #[must_use]
     pub fn max_by<L: Into<String>>(self, by: impl IntoIterator<Item = L>) -> Self {
         self.aggregate(Aggregation::Max, by)
     }

@@ -15,7 +15,8 @@ mod query;
 mod store;
 
 pub use expression::{
-    Aggregation, BinaryOperator, Expression, LOOKBACK, MatchOperator, Matcher, RangeFunction, Selector, metric,
+    Aggregation, BinaryOperator, Expression, LOOKBACK, MatchOperator, Matcher, RangeFunction, Selector,
+    metric,
 };
 pub use flow::{Delivery, Emitter, Envelope, Envelopes, TelemetrySource, channel};
 pub use model::{Batch, Labels, LogRecord, MetricKind, Sample, Severity};

@@ -1,0 +1,228 @@
+//! The rules of a platform that no single field can show.
+
+use super::layout::Layout;
+use crate::{
+    application::Application, component::SYSTEM_NAMESPACE, environment::Environment, isolation::Isolation,
+    platform::PlatformSpec,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Everything that is wrong with `spec`, each with its path.
+pub(super) fn problems(spec: &PlatformSpec) -> Vec<String> {
+    let mut problems = Problems::default();
+    environments(spec, &mut problems);
+    components(spec, &mut problems);
+    applications(spec, &mut problems);
+    if problems.0.is_empty() {
+        namespaces(spec, &mut problems);
+    }
+    problems.0
+}
+
+#[derive(Default)]
+struct Problems(Vec<String>);
+
+impl Problems {
+    fn add(&mut self, path: impl AsRef<str>, problem: impl AsRef<str>) {
+        self.0.push(format!("{}: {}", path.as_ref(), problem.as_ref()));
+    }
+
+    /// Adds a problem for each name that was there before.
+    fn unique<'a>(&mut self, list: &str, what: &str, names: impl Iterator<Item = &'a str>) {
+        let mut seen = BTreeMap::new();
+        for (at, name) in names.enumerate() {
+            if let Some(first) = seen.insert(name, at) {
+                self.add(
+                    format!("{list}[{at}].name"),
+                    format!("{what} {name:?} is there already, at {list}[{first}]"),
+                );
+            }
+        }
+    }
+}
+
+fn environments(spec: &PlatformSpec, problems: &mut Problems) {
+    if spec.environments.is_empty() {
+        problems.add("environments", "at least one is needed");
+    }
+    problems.unique("environments", "environment", spec.environments.iter().map(|e| e.name.as_str()));
+    for (at, environment) in spec.environments.iter().enumerate() {
+        let path = format!("environments[{at}]");
+        if matches!(environment.name.as_str(), "control-plane" | "shared") {
+            problems.add(
+                format!("{path}.name"),
+                format!("{:?} is the name of a cluster of every platform", environment.name),
+            );
+        }
+        nodes(&path, environment.nodes, problems);
+        version(&path, environment.kubernetes_version.as_deref(), problems);
+    }
+    nodes("controlPlane", spec.control_plane.nodes, problems);
+    version("controlPlane", spec.control_plane.kubernetes_version.as_deref(), problems);
+    if spec.isolation != Isolation::ClusterPerEnvironment {
+        let versions: BTreeSet<_> =
+            spec.environments.iter().filter_map(|e| e.kubernetes_version.as_deref()).collect();
+        if versions.len() > 1 {
+            let versions: Vec<&str> = versions.into_iter().collect();
+            problems.add(
+                "environments",
+                format!("they share a cluster but ask for Kubernetes {}", versions.join(" and ")),
+            );
+        }
+    }
+}
+
+fn nodes(path: &str, nodes: u32, problems: &mut Problems) {
+    if !(1..=1000).contains(&nodes) {
+        problems.add(format!("{path}.nodes"), format!("{nodes} is not between 1 and 1000"));
+    }
+}
+
+fn version(path: &str, version: Option<&str>, problems: &mut Problems) {
+    let Some(version) = version else { return };
+    let minor = version.strip_prefix("1.").and_then(|minor| minor.parse::<u16>().ok());
+    if minor.is_none() {
+        problems.add(
+            format!("{path}.kubernetesVersion"),
+            format!("{version:?} is not a Kubernetes minor version: \"1.34\", in quotes, is"),
+        );
+    }
+}
+
+fn components(spec: &PlatformSpec, problems: &mut Problems) {
+    problems.unique("components", "component", spec.components.iter().map(|c| c.name.as_str()));
+}
+
+fn applications(spec: &PlatformSpec, problems: &mut Problems) {
+    problems.unique("applications", "application", spec.applications.iter().map(|a| a.name.as_str()));
+    for (at, application) in spec.applications.iter().enumerate() {
+        application_problems(&format!("applications[{at}]"), application, &spec.environments, problems);
+    }
+}
+
+fn application_problems(
+    path: &str,
+    application: &Application,
+    environments: &[Environment],
+    problems: &mut Problems,
+) {
+    let mut seen = BTreeSet::new();
+    for (at, name) in application.environments.iter().enumerate() {
+        if !environments.iter().any(|e| e.name == *name) {
+            let known: Vec<&str> = environments.iter().map(|e| e.name.as_str()).collect();
+            problems.add(
+                format!("{path}.environments[{at}]"),
+                format!("there is no environment {name:?}, there is {}", known.join(", ")),
+            );
+        }
+        if !seen.insert(name) {
+            problems.add(format!("{path}.environments[{at}]"), format!("{name:?} is there twice"));
+        }
+    }
+    if let Some(scaling) = application.scaling {
+        if scaling.min == 0 || scaling.max < scaling.min {
+            problems.add(format!("{path}.scaling"), "1 <= min <= max must hold");
+        }
+        if !(1..=100).contains(&scaling.cpu_percent) {
+            problems.add(format!("{path}.scaling.cpuPercent"), "it must be between 1 and 100");
+        }
+    }
+    let mut numbers = BTreeSet::new();
+    for (at, port) in application.ports.iter().enumerate() {
+        let path = format!("{path}.ports[{at}]");
+        if port.number == 0 {
+            problems.add(format!("{path}.number"), "0 is not a port");
+        }
+        if !numbers.insert(port.number) {
+            problems.add(format!("{path}.number"), format!("{} is there twice", port.number));
+        }
+        if let Some(name) = &port.name
+            && (name.len() > 15
+                || !name.bytes().any(|b| b.is_ascii_lowercase())
+                || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                || name.starts_with('-')
+                || name.ends_with('-'))
+        {
+            problems.add(
+                format!("{path}.name"),
+                format!("{name:?} must be at most 15 characters of a-z, 0-9 and '-'"),
+            );
+        }
+    }
+    if let Some(readiness) = &application.readiness_path {
+        if !readiness.starts_with('/') {
+            problems.add(format!("{path}.readinessPath"), format!("{readiness:?} must start with '/'"));
+        }
+        if application.ports.is_empty() {
+            problems.add(format!("{path}.readinessPath"), "it is asked on the first port, but there is none");
+        }
+    }
+    for name in application.env.keys() {
+        let valid = !name.is_empty()
+            && !name.starts_with(|c: char| c.is_ascii_digit())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+        if !valid {
+            problems.add(format!("{path}.env"), format!("{name:?} is not a name of an environment variable"));
+        }
+    }
+    let limits = [
+        ("cpuLimit", &application.resources.cpu, &application.resources.cpu_limit),
+        ("memoryLimit", &application.resources.memory, &application.resources.memory_limit),
+    ];
+    for (field, request, limit) in limits {
+        if let Some(limit) = limit
+            && limit < request
+        {
+            problems.add(
+                format!("{path}.resources.{field}"),
+                format!("{limit} is less than the {request} requested"),
+            );
+        }
+    }
+    for (at, route) in application.routes.iter().enumerate() {
+        let path = format!("{path}.routes[{at}]");
+        let label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        };
+        if route.host.len() > 253 || !route.host.split('.').all(label) {
+            problems
+                .add(format!("{path}.host"), format!("{:?} is not a host name in lower case", route.host));
+        }
+        if !route.path.starts_with('/') {
+            problems.add(format!("{path}.path"), format!("{:?} must start with '/'", route.path));
+        }
+        if application.ports.is_empty() {
+            problems.add(path, "a route needs a port of the application");
+        }
+    }
+}
+
+/// Namespaces are joined from names, so two may fall together, or on one that Kubernetes or the platform uses.
+fn namespaces(spec: &PlatformSpec, problems: &mut Problems) {
+    let mut owners: BTreeMap<_, String> = BTreeMap::new();
+    for cluster in Layout::new(spec).clusters() {
+        for scope in &cluster.environments {
+            for (namespace, applications) in &scope.namespaces {
+                let name = namespace.as_str();
+                let owner = match applications.first() {
+                    Some(application) if spec.isolation != Isolation::NamespacePerEnvironment => {
+                        format!("application {application} in {}", scope.environment.name)
+                    }
+                    _ => format!("environment {}", scope.environment.name),
+                };
+                if name == SYSTEM_NAMESPACE || name == "default" || name.starts_with("kube-") {
+                    problems
+                        .add(owner.clone(), format!("its namespace would be {name:?}, which is reserved"));
+                }
+                let key = (cluster.spec.name.clone(), namespace.clone());
+                if let Some(other) = owners.insert(key, owner.clone()) {
+                    problems
+                        .add(owner, format!("its namespace would be {name:?}, which {other} has already"));
+                }
+            }
+        }
+    }
+}
