@@ -1,0 +1,156 @@
+//! Resource quantities: `500m`, `1.5Gi`, `2e3`, after `k8s.io/apimachinery/pkg/api/resource`.
+
+use serde_json::Value;
+
+/// How many parts a unit has: quantities are no finer than a nano.
+const NANOS: i128 = 1_000_000_000;
+const DECIMAL: [(&str, i32); 10] =
+    [("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
+const BINARY: [(&str, u32); 6] = [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40), ("Pi", 50), ("Ei", 60)];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Format {
+    Decimal,
+    Binary,
+    Exponent,
+}
+
+/// The amount in billionths of a unit, rounded up; `None` if `text` is not a quantity or too large.
+pub fn nanos(text: &str) -> Option<i128> {
+    parse(text).map(|(nanos, _)| nanos)
+}
+
+/// The form in which the API server stores a quantity: `0.5` as `500m`, `1024Mi` as `1Gi`.
+pub fn canonical(text: &str) -> Option<String> {
+    let (amount, format) = parse(text)?;
+    if amount == 0 {
+        return Some("0".to_owned());
+    }
+    match format {
+        // Small and fractional amounts would lose precision with a binary suffix.
+        Format::Binary if amount.abs() >= 1024 * NANOS && amount % NANOS == 0 => {
+            let units = amount / NANOS;
+            let suffix = BINARY.iter().rev().find(|(_, shift)| units % (1_i128 << shift) == 0);
+            Some(suffix.map_or_else(|| units.to_string(), |(name, shift)| format!("{}{name}", units >> shift)))
+        }
+        Format::Decimal | Format::Binary => {
+            let fits = |(name, exponent): &(&str, i32)| {
+                let scale = 10_i128.checked_pow(u32::try_from(exponent + 9).ok()?)?;
+                (amount % scale == 0).then(|| format!("{}{name}", amount / scale))
+            };
+            DECIMAL.iter().rev().find_map(fits)
+        }
+        Format::Exponent => {
+            let (mut mantissa, mut exponent) = (amount, -9);
+            while mantissa % 1000 == 0 {
+                mantissa /= 1000;
+                exponent += 3;
+            }
+            Some(if exponent == 0 { mantissa.to_string() } else { format!("{mantissa}e{exponent}") })
+        }
+    }
+}
+
+/// Rewrites a quantity, given as text or as a number, in its canonical form; leaves anything else as it is.
+pub(crate) fn canonicalize(value: &mut Value) {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        _ => return,
+    };
+    if let Some(canonical) = canonical(&text) {
+        *value = Value::from(canonical);
+    }
+}
+
+fn parse(text: &str) -> Option<(i128, Format)> {
+    let digits_end = text
+        .char_indices()
+        .find(|(index, character)| {
+            !(character.is_ascii_digit() || *character == '.' || (*index == 0 && matches!(character, '+' | '-')))
+        })
+        .map_or(text.len(), |(index, _)| index);
+    let (number, suffix) = text.split_at_checked(digits_end)?;
+    let negative = number.starts_with('-');
+    let number = number.trim_start_matches(['+', '-']);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') || number.len() > 30 {
+        return None;
+    }
+    let digits: i128 = format!("{whole}{fraction}").parse().ok()?;
+    let fraction_digits = i32::try_from(fraction.len()).ok()?;
+    let (amount, format) = if let Some((_, shift)) = BINARY.iter().find(|(name, _)| *name == suffix) {
+        (scaled(digits.checked_mul(1_i128 << shift)?, 9 - fraction_digits)?, Format::Binary)
+    } else if let Some((_, exponent)) = DECIMAL.iter().find(|(name, _)| *name == suffix) {
+        (scaled(digits, exponent + 9 - fraction_digits)?, Format::Decimal)
+    } else {
+        let exponent: i32 = suffix.strip_prefix(['e', 'E'])?.parse().ok()?;
+        (scaled(digits, exponent.checked_add(9)?.checked_sub(fraction_digits)?)?, Format::Exponent)
+    };
+    Some((if negative { -amount } else { amount }, format))
+}
+
+/// `digits * 10^exponent`, rounded up.
+fn scaled(digits: i128, exponent: i32) -> Option<i128> {
+    if digits == 0 {
+        return Some(0);
+    }
+    let power = 10_i128.checked_pow(exponent.unsigned_abs());
+    match (power, exponent < 0) {
+        (Some(power), false) => digits.checked_mul(power),
+        (None, false) => None,
+        (Some(power), true) => Some(digits / power + i128::from(digits % power != 0)),
+        (None, true) => Some(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn quantities_have_one_canonical_form() {
+        for (text, expected) in [
+            ("0.5", "500m"),
+            ("1000m", "1"),
+            ("1000", "1k"),
+            ("1500m", "1500m"),
+            ("1.5Gi", "1536Mi"),
+            ("1024Mi", "1Gi"),
+            ("0.5Mi", "512Ki"),
+            ("100Ki", "100Ki"),
+            ("1e3", "1e3"),
+            ("5e-1", "500e-3"),
+            ("0", "0"),
+            ("-2000m", "-2"),
+            ("+1", "1"),
+            ("512", "512"),
+            (".5", "500m"),
+            ("0.1n", "1n"),
+        ] {
+            assert_eq!(canonical(text).as_deref(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_quantity_is_refused() {
+        for text in ["", "abc", "1.2.3", "1 Gi", "1gi", "1e", "--1", "1KiB", "e3", ".", "9999999999999999999999Ei"] {
+            assert_eq!(nanos(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_canonical_form_is_the_same_amount_and_stays(text in "[0-9]{1,6}(\\.[0-9]{0,3})?(m|k|M|Ki|Mi|Gi|e[0-3])?") {
+            let form = canonical(&text).unwrap();
+            prop_assert_eq!(nanos(&form), nanos(&text));
+            prop_assert_eq!(canonical(&form), Some(form));
+        }
+
+        #[test]
+        fn no_text_panics(text in "[-+0-9.eEnumkKMGTPi]{0,40}") {
+            let _ = canonical(&text);
+        }
+    }
+}
