@@ -1,1 +1,5 @@
-//! What tests and demonstrations stand on: an embedded Kubernetes API and its cluster provider, and conformance suites over the platform traits.
+//! What tests and demonstrations stand on.
+//!
+//! [`kubernetes`] is an embedded Kubernetes API server with a simulated cluster behind it.
+
+pub mod kubernetes;

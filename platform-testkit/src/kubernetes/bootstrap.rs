@@ -1,0 +1,116 @@
+//! What a new cluster holds before anyone uses it.
+
+use serde_json::{Value, json};
+
+use super::error::ApiError;
+use super::resource::GroupResource;
+use super::state::Key;
+use super::store::Store;
+
+const MANAGER: &str = "kube-apiserver";
+
+/// Creates what is not there yet, so that a cluster of a former run keeps its own.
+pub(super) fn furnish(store: &Store, nodes: usize) -> Result<(), ApiError> {
+    for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
+        ensure(store, "", "namespaces", json!({"metadata": {"name": name}}))?;
+    }
+    for number in 1..=nodes {
+        add_node(store, number)?;
+    }
+    let service = json!({
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {"component": "apiserver", "provider": "kubernetes"},
+        },
+        "spec": {
+            "clusterIP": "10.96.0.1",
+            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": 6443}],
+        },
+    });
+    ensure(store, "", "services", service)?;
+    let storage = json!({
+        "metadata": {
+            "name": "standard",
+            "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+        },
+        "provisioner": "rancher.io/local-path",
+        "reclaimPolicy": "Delete",
+        "volumeBindingMode": "WaitForFirstConsumer",
+    });
+    ensure(store, "storage.k8s.io", "storageclasses", storage)?;
+    for (name, value) in [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)] {
+        let class = json!({"metadata": {"name": name}, "value": value, "description": "Used for system critical pods."});
+        ensure(store, "scheduling.k8s.io", "priorityclasses", class)?;
+    }
+    Ok(())
+}
+
+fn add_node(store: &Store, number: usize) -> Result<(), ApiError> {
+    let name = format!("node-{number}");
+    let mut labels = json!({
+        "kubernetes.io/hostname": name,
+        "kubernetes.io/os": "linux",
+        "kubernetes.io/arch": "amd64",
+    });
+    if number == 1 {
+        labels["node-role.kubernetes.io/control-plane"] = json!("");
+    }
+    let subnet = number % 256;
+    let node = json!({
+        "metadata": {"name": name, "labels": labels},
+        "spec": {"podCIDR": format!("10.244.{subnet}.0/24"), "podCIDRs": [format!("10.244.{subnet}.0/24")]},
+    });
+    if !ensure(store, "", "nodes", node)? {
+        return Ok(());
+    }
+    let nodes = GroupResource::new("", "nodes");
+    let mut node = store.get(&Key::new(&nodes, "", name.clone()))?.value().clone();
+    let now = node["metadata"]["creationTimestamp"].clone();
+    let condition = |kind: &str, status: &str, reason: &str, message: &str| {
+        json!({
+            "type": kind, "status": status, "reason": reason, "message": message,
+            "lastHeartbeatTime": now, "lastTransitionTime": now,
+        })
+    };
+    let amounts = json!({"cpu": "8", "memory": "32Gi", "pods": "110", "ephemeral-storage": "100Gi"});
+    node["status"] = json!({
+        "addresses": [
+            {"type": "InternalIP", "address": format!("172.18.{}.{}", number / 250, number % 250 + 2)},
+            {"type": "Hostname", "address": name},
+        ],
+        "capacity": amounts,
+        "allocatable": amounts,
+        "conditions": [
+            condition("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+            condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+            condition("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+            condition("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+        ],
+        "nodeInfo": {
+            "architecture": "amd64",
+            "bootID": "",
+            "containerRuntimeVersion": "simulated://1.0",
+            "kernelVersion": "6.1.0",
+            "kubeProxyVersion": "",
+            "kubeletVersion": "v1.34.0",
+            "machineID": "",
+            "operatingSystem": "linux",
+            "osImage": "Simulated Linux",
+            "systemUUID": "",
+        },
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
+    });
+    store.update_status(&nodes, node, "kubelet")?;
+    Ok(())
+}
+
+/// Whether the object had to be created.
+fn ensure(store: &Store, group: &'static str, plural: &'static str, object: Value) -> Result<bool, ApiError> {
+    match store.create(&GroupResource::new(group, plural), object, MANAGER) {
+        Ok(_) => Ok(true),
+        Err(error) if error.reason == "AlreadyExists" => Ok(false),
+        // A restored Service may hold the address already under another name only if someone moved it on purpose.
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,80 @@
+//! From what a writer sent to an object of its kind: unknown fields, types, defaults, validation.
+
+use serde_json::Value;
+
+use super::error::{ApiError, Cause};
+use super::resource::Resource;
+use super::semantics::validate::{self, Finding, TYPE_INVALID};
+
+/// What happens to fields that the kind does not have (`fieldValidation` of KEP-2885).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum FieldValidation {
+    /// They are dropped.
+    Ignore,
+    /// They are dropped, and a `Warning` header names them.
+    #[default]
+    Warn,
+    /// The request is refused.
+    Strict,
+}
+
+/// Checks the fields against the kind, drops unknown ones and fills in defaults. Returns warnings.
+pub(super) fn accept(
+    resource: &Resource,
+    object: &mut Value,
+    validation: FieldValidation,
+) -> Result<Vec<String>, ApiError> {
+    let (group, version, kind) = (&resource.group, &resource.version, &resource.kind);
+    let unknown = match &resource.custom {
+        Some(custom) => {
+            let pruned = validate::prune_unknown(&custom.schema, object);
+            validate::default_structural(&custom.schema, object);
+            pruned
+        }
+        None => {
+            let findings = validate::decode_builtin(group, version, kind, object);
+            if let Some(wrong) = findings.iter().find(|finding| finding.reason == TYPE_INVALID) {
+                return Err(ApiError::bad_request(&wrong.message));
+            }
+            let unknown: Vec<String> = findings.into_iter().filter(|one| one.unknown).map(|one| one.field).collect();
+            if !unknown.is_empty() {
+                validate::prune_builtin(group, version, kind, object);
+            }
+            validate::default_builtin(group, version, kind, object);
+            unknown
+        }
+    };
+    let unknown: Vec<String> =
+        unknown.iter().map(|field| format!("unknown field \"{}\"", field.trim_start_matches('.'))).collect();
+    match validation {
+        FieldValidation::Strict if !unknown.is_empty() => {
+            let listed = unknown.join(", ");
+            Err(ApiError::bad_request(match &resource.custom {
+                Some(_) => format!("strict decoding error: {listed}"),
+                None => format!(
+                    "{kind} in version \"{version}\" cannot be handled as a {kind}: strict decoding error: {listed}"
+                ),
+            }))
+        }
+        FieldValidation::Warn => Ok(unknown),
+        FieldValidation::Strict | FieldValidation::Ignore => Ok(Vec::new()),
+    }
+}
+
+/// The rules that an object of this kind must keep, after defaulting.
+pub(super) fn validate(resource: &Resource, object: &Value) -> Result<(), ApiError> {
+    let findings = match &resource.custom {
+        Some(custom) => validate::structural(&custom.schema, object),
+        None => validate::check_builtin(&resource.group, &resource.version, &resource.kind, object),
+    };
+    let causes: Vec<Cause> = findings.into_iter().filter(|finding| !finding.unknown).map(cause).collect();
+    if causes.is_empty() {
+        return Ok(());
+    }
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    Err(ApiError::invalid(resource, name, causes))
+}
+
+fn cause(finding: Finding) -> Cause {
+    Cause::field(finding.reason, finding.field.trim_start_matches('.'), finding.message)
+}

@@ -1,0 +1,384 @@
+//! POST, PUT, PATCH and DELETE.
+
+use axum::response::Response;
+use http::{HeaderMap, HeaderValue, header};
+use serde_json::{Value, json};
+
+use super::answer::{self, ListMeta};
+use super::read::{Selection, key};
+use super::request::{self, Accept, Parameters, Target};
+use super::scale;
+use super::table::Include;
+use crate::kubernetes::deletion::{DeleteOptions, Deletion, Propagation, timestamp};
+use crate::kubernetes::error::{ApiError, Cause};
+use crate::kubernetes::resource::Resource;
+use crate::kubernetes::semantics::apply::{self, ApplyContext, ApplyError};
+use crate::kubernetes::semantics::patch;
+use crate::kubernetes::state::Stored;
+use crate::kubernetes::store::Store;
+use crate::kubernetes::write::{Write, WriteOptions, Written};
+
+/// What a handler did, and the revision that must be on disk before the client hears of it.
+pub(super) struct Done {
+    pub(super) response: Response,
+    pub(super) revision: u64,
+}
+
+impl Done {
+    fn of(target: &Target, written: &Written, accept: Accept) -> Self {
+        let code = if written.created { 201 } else { 200 };
+        let mut response = if target.subresource.as_deref() == Some("scale") {
+            answer::value(code, &scale::of(&target.resource, &written.object), accept)
+        } else {
+            answer::object(code, &target.resource, &written.object, accept)
+        };
+        for warning in &written.warnings {
+            let text = format!("299 - \"{}\"", warning.replace('\\', "\\\\").replace('"', "\\\""));
+            if let Ok(value) = HeaderValue::from_str(&text) {
+                response.headers_mut().append(header::WARNING, value);
+            }
+        }
+        Self { response, revision: written.object.revision() }
+    }
+}
+
+pub(super) fn create(
+    store: &Store,
+    target: &Target,
+    query: &Parameters,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Done, ApiError> {
+    let options = query.write_options(headers, "CreateOptions")?;
+    let accept = Accept::parse(headers)?;
+    let resource = &target.resource;
+    let object = object_of(resource, headers, body)?;
+    let namespace = target.namespace.as_deref().unwrap_or_default();
+    if resource.namespaced && target.namespace.is_none() {
+        return Err(ApiError::method_not_allowed());
+    }
+    let written = store.write_new(resource, namespace, object, &options)?;
+    Ok(Done::of(target, &written, accept))
+}
+
+pub(super) fn replace(
+    store: &Store,
+    target: &Target,
+    query: &Parameters,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Done, ApiError> {
+    let options = with_subresource(query.write_options(headers, "UpdateOptions")?, target);
+    let accept = Accept::parse(headers)?;
+    let (resource, key) = (&target.resource, key(target));
+    if target.subresource.as_deref() == Some("scale") {
+        let scale = request::body(headers, body, "Scale")?.unwrap_or_default();
+        let written = store.write_over(resource, &key, &options, &|live| {
+            let live = live.ok_or_else(|| ApiError::not_found(&key.resource, &key.name))?;
+            scale::apply(resource, live, &scale).map(Write::Replace)
+        })?;
+        return Ok(Done::of(target, &written, accept));
+    }
+    let object = object_of(resource, headers, body)?;
+    check_name(&object, &key.name)?;
+    check_namespace(&object, target)?;
+    let written = store.write_over(resource, &key, &options, &|live| match live {
+        Some(_) => Ok(Write::Replace(object.clone())),
+        None => Err(ApiError::not_found(&key.resource, &key.name)),
+    })?;
+    Ok(Done::of(target, &written, accept))
+}
+
+pub(super) fn patch(
+    store: &Store,
+    target: &Target,
+    query: &Parameters,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Done, ApiError> {
+    let options = with_subresource(query.write_options(headers, "PatchOptions")?, target);
+    let accept = Accept::parse(headers)?;
+    let resource = &target.resource;
+    let patch = Patch::parse(resource, query, headers, body)?;
+    let key = key(target);
+    if let Patch::Apply { object, .. } = &patch {
+        match object["metadata"]["name"].as_str() {
+            None | Some("") => {
+                let name = &key.name;
+                let why = format!("the name of the object ({name} based on URL) was undeterminable: name must be provided");
+                return Err(ApiError::bad_request(why));
+            }
+            Some(_) => check_name(object, &key.name)?,
+        }
+        check_namespace(object, target)?;
+    }
+    let is_scale = target.subresource.as_deref() == Some("scale");
+    let written = store.write_over(resource, &key, &options, &|live| {
+        let missing = || ApiError::not_found(&key.resource, &key.name);
+        match live {
+            None if target.subresource.is_some() => Err(missing()),
+            Some(live) if is_scale => {
+                let scale = patch.patched(resource, &scale::of(resource, live))?;
+                scale::apply(resource, live, &scale).map(Write::Replace)
+            }
+            live => match &patch {
+                Patch::Apply { object, force } => apply_object(resource, &options, live, object, *force),
+                other => {
+                    let live = live.ok_or_else(missing)?;
+                    let patched = other.patched(resource, live.value())?;
+                    check_name(&patched, &key.name)?;
+                    Ok(Write::Replace(patched))
+                }
+            },
+        }
+    })?;
+    Ok(Done::of(target, &written, accept))
+}
+
+pub(super) fn delete(
+    store: &Store,
+    target: &Target,
+    query: &Parameters,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Done, ApiError> {
+    let options = delete_options(query, headers, body)?;
+    let accept = Accept::parse(headers)?;
+    let key = key(target);
+    if target.subresource.is_some() {
+        return Err(ApiError::method_not_allowed());
+    }
+    match store.delete(&key, &options)? {
+        Deletion::Pending(object) => {
+            let response = answer::object(200, &target.resource, &object, accept);
+            Ok(Done { response, revision: object.revision() })
+        }
+        Deletion::Gone(object) => {
+            let mut details = json!({"name": key.name, "kind": key.resource.plural(), "uid": object["metadata"]["uid"]});
+            if !key.resource.group().is_empty() {
+                details["group"] = json!(key.resource.group());
+            }
+            let status = json!({
+                "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details,
+            });
+            let accept = Accept { form: super::request::Form::Object, ..accept };
+            Ok(Done { response: answer::value(200, &status, accept), revision: object.revision() })
+        }
+    }
+}
+
+pub(super) fn delete_collection(
+    store: &Store,
+    target: &Target,
+    query: &Parameters,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Done, ApiError> {
+    let resource = &target.resource;
+    if !resource.verbs().contains(&"deletecollection") || (resource.namespaced && target.namespace.is_none()) {
+        return Err(ApiError::method_not_allowed());
+    }
+    let options = delete_options(query, headers, body)?;
+    let accept = Accept::parse(headers)?;
+    let selection = Selection::parse(target, query)?;
+    let listing = store.list(&resource.id, target.namespace.as_deref());
+    let mut deleted = Vec::new();
+    for object in listing.items.into_iter().filter(|object| selection.selects(object)) {
+        match store.delete(&crate::kubernetes::state::Key::of(&resource.id, &object), &options) {
+            Ok(Deletion::Gone(object) | Deletion::Pending(object)) => deleted.push(object),
+            Err(error) if error.code == 404 => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let revision = store.revision();
+    let meta = ListMeta { revision, ..ListMeta::default() };
+    Ok(Done { response: answer::list(resource, &deleted, &meta, accept, Include::Metadata), revision })
+}
+
+/// A patch in one of its four forms.
+enum Patch {
+    Json(Value),
+    Merge(Value),
+    Strategic(Value),
+    Apply { object: Value, force: bool },
+}
+
+impl Patch {
+    fn parse(resource: &Resource, query: &Parameters, headers: &HeaderMap, body: &[u8]) -> Result<Self, ApiError> {
+        let decoding = |why: String| ApiError::bad_request(format!("error decoding patch: {why}"));
+        let json = || serde_json::from_slice::<Value>(body).map_err(|error| decoding(error.to_string()));
+        let forced = query.get("force").is_some();
+        let invalid = |cause| Err(ApiError::invalid_kind("meta.k8s.io", "PatchOptions", "", vec![cause]));
+        let form = request::media_type(headers);
+        if form != "application/apply-patch+yaml" && forced {
+            return invalid(Cause::forbidden("force", "may not be specified for non-apply patch"));
+        }
+        match form.as_str() {
+            "application/json-patch+json" => match json()? {
+                list @ Value::Array(_) => Ok(Self::Json(list)),
+                _ => Err(decoding("a JSON patch is a list of operations".to_owned())),
+            },
+            "application/merge-patch+json" => match json()? {
+                object @ Value::Object(_) => Ok(Self::Merge(object)),
+                _ => Err(decoding("a merge patch is an object".to_owned())),
+            },
+            "application/strategic-merge-patch+json" if resource.custom.is_none() => match json()? {
+                object @ Value::Object(_) => Ok(Self::Strategic(object)),
+                _ => Err(decoding("a strategic merge patch is an object".to_owned())),
+            },
+            "application/apply-patch+yaml" => {
+                if query.get("fieldManager").is_none() {
+                    return invalid(Cause::required("fieldManager", "is required for apply patch"));
+                }
+                let object = request::yaml(body).map_err(|why| ApiError::bad_request(format!("error decoding YAML: {why}")))?;
+                check_type(resource, &object)?;
+                Ok(Self::Apply { object, force: query.flag("force")? })
+            }
+            _ => {
+                let mut error = ApiError::unsupported_media_type("415: Unsupported Media Type");
+                error.details = Some(Box::default());
+                Err(error)
+            }
+        }
+    }
+
+    fn patched(&self, resource: &Resource, live: &Value) -> Result<Value, ApiError> {
+        match self {
+            Self::Json(operations) => patch::json_patch(live, operations).map_err(|why| ApiError::new(422, "Invalid", why)),
+            Self::Merge(object) | Self::Apply { object, .. } => {
+                patch::merge_patch(live, object).map_err(ApiError::bad_request)
+            }
+            Self::Strategic(object) => {
+                patch::strategic_merge_patch(&resource.schema, live, object).map_err(ApiError::bad_request)
+            }
+        }
+    }
+}
+
+fn apply_object(
+    resource: &Resource,
+    options: &WriteOptions,
+    live: Option<&Stored>,
+    object: &Value,
+    force: bool,
+) -> Result<Write, ApiError> {
+    let mut wanted = object.clone();
+    if let Some(fields) = wanted.as_object_mut() {
+        // What the request may not set is not owned by it either.
+        match options.subresource {
+            Some("status") => fields.retain(|name, _| matches!(name.as_str(), "apiVersion" | "kind" | "metadata" | "status")),
+            _ if resource.serves("status") => {
+                fields.remove("status");
+            }
+            _ => {}
+        }
+    }
+    if let (Some(live), Some(version)) = (live, wanted["metadata"]["resourceVersion"].as_str())
+        && live["metadata"]["resourceVersion"] != version
+    {
+        return Err(ApiError::modified(&resource.id, live["metadata"]["name"].as_str().unwrap_or_default()));
+    }
+    let now = timestamp(jiff::Timestamp::now());
+    let api_version = resource.api_version();
+    let context = ApplyContext {
+        schema: &resource.schema,
+        manager: &options.manager,
+        force,
+        subresource: options.subresource,
+        api_version: &api_version,
+        now: &now,
+    };
+    match apply::apply(&context, live.map(Stored::value), &wanted) {
+        Ok(merged) => Ok(Write::Apply(merged)),
+        Err(error @ ApplyError::Conflict(_)) => {
+            let message = error.to_string();
+            let ApplyError::Conflict(conflicts) = error else { return Err(ApiError::bad_request(message)) };
+            let cause = |conflict: &apply::Conflict| {
+                Cause::field("FieldManagerConflict", conflict.field.clone(), format!("conflict with {conflict}"))
+            };
+            Err(ApiError::apply_conflict(message, conflicts.iter().map(cause).collect()))
+        }
+        Err(ApplyError::Invalid(why)) => Err(ApiError::bad_request(why)),
+    }
+}
+
+/// The body as an object of the resource's kind.
+fn object_of(resource: &Resource, headers: &HeaderMap, body: &[u8]) -> Result<Value, ApiError> {
+    let kind = &resource.kind;
+    let unrecognised = |why: &str| {
+        let message = format!("the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; {why}");
+        ApiError::bad_request(message)
+    };
+    let object = request::body(headers, body, kind)?;
+    let object = object.ok_or_else(|| unrecognised("json parse error: unexpected end of JSON input (<empty>)"))?;
+    if !object.is_object() {
+        return Err(unrecognised("json parse error: the body is not an object"));
+    }
+    let given = (object["apiVersion"].as_str().unwrap_or_default(), object["kind"].as_str().unwrap_or_default());
+    let expected = resource.api_version();
+    let right = |given: &str, expected: &str| given.is_empty() || given == expected;
+    if !right(given.1, kind) || !right(given.0, &expected) {
+        let version = &resource.version;
+        let (their_kind, their_version) = (given.1, given.0);
+        return Err(ApiError::bad_request(format!(
+            "{their_kind} in version \"{their_version}\" cannot be handled as a {kind} in version \"{version}\": \
+             this path takes {kind} of {expected}"
+        )));
+    }
+    Ok(object)
+}
+
+fn check_type(resource: &Resource, object: &Value) -> Result<(), ApiError> {
+    let (version, kind) = (&object["apiVersion"], &object["kind"]);
+    if version == resource.api_version().as_str() && kind == resource.kind.as_str() {
+        return Ok(());
+    }
+    let (group, version) = match version.as_str().unwrap_or_default().split_once('/') {
+        Some((group, version)) => (group, version),
+        None => ("", version.as_str().unwrap_or_default()),
+    };
+    let kind = kind.as_str().unwrap_or_default();
+    Err(ApiError::bad_request(format!("invalid object type: {group}/{version}, Kind={kind}")))
+}
+
+fn check_name(object: &Value, name: &str) -> Result<(), ApiError> {
+    match object["metadata"]["name"].as_str() {
+        Some(given) if given == name => Ok(()),
+        given => {
+            let given = given.unwrap_or_default();
+            let why = format!("the name of the object ({given}) does not match the name on the URL ({name})");
+            Err(ApiError::bad_request(why))
+        }
+    }
+}
+
+fn check_namespace(object: &Value, target: &Target) -> Result<(), ApiError> {
+    let Some(given) = object["metadata"]["namespace"].as_str().filter(|given| !given.is_empty()) else { return Ok(()) };
+    if !target.resource.namespaced || target.namespace.as_deref() == Some(given) {
+        return Ok(());
+    }
+    Err(ApiError::bad_request("the namespace of the provided object does not match the namespace sent on the request"))
+}
+
+fn with_subresource(options: WriteOptions, target: &Target) -> WriteOptions {
+    match target.subresource.as_deref() {
+        Some("status") => options.subresource("status"),
+        Some("finalize") => options.subresource("finalize"),
+        Some("scale") => options.subresource("scale"),
+        _ => options,
+    }
+}
+
+/// From the body, or else from the query.
+fn delete_options(query: &Parameters, headers: &HeaderMap, body: &[u8]) -> Result<DeleteOptions, ApiError> {
+    let mut options = DeleteOptions::parse(&request::body(headers, body, "DeleteOptions")?.unwrap_or_default())?;
+    options.dry_run |= query.dry_run("DeleteOptions")?;
+    if let Some(policy) = query.get("propagationPolicy") {
+        let invalid = |cause| ApiError::invalid_kind("meta.k8s.io", "DeleteOptions", "", vec![cause]);
+        options.propagation = Some(Propagation::parse(policy).map_err(invalid)?);
+    }
+    if let Some(seconds) = query.integer("gracePeriodSeconds")? {
+        options.grace_period_seconds = Some(seconds);
+    }
+    Ok(options)
+}

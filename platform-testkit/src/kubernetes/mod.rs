@@ -1,0 +1,46 @@
+//! An embedded Kubernetes API: one simulated cluster in this process, which `kube` and `kubectl` use over HTTP
+//! as they use a real one.
+//!
+//! ```text
+//! server       what users start, address and stop
+//! http         what a request means: paths, media types, tables, discovery
+//! write        the way of an object into the store: decode, default, validate, track managers
+//! store        objects, versions, watches; the handle that controllers use
+//! semantics    pure rules: server-side apply, strategic merge, selectors, validation
+//! controllers  what makes workloads run: deployments, jobs, endpoints, a kubelet
+//! garbage      what deletes: owners' dependents, namespaces' content
+//! journal      what a cluster of a former run left on disk
+//! ```
+//!
+//! The cluster is simulated: nothing runs in its pods. What it promises is the API: objects, versions, conflicts,
+//! watches and status as a real control plane gives them.
+
+mod bootstrap;
+mod builtin;
+mod decode;
+mod deletion;
+mod error;
+mod faults;
+mod garbage;
+mod http;
+mod journal;
+mod logs;
+mod metadata;
+mod requests;
+mod resource;
+pub mod semantics;
+mod server;
+mod state;
+mod store;
+mod strategy;
+mod write;
+
+pub use deletion::{DeleteOptions, Deletion, Propagation};
+pub use error::{ApiError, Cause, Details};
+pub use faults::{Effect, Fault, Faults};
+pub use journal::DataError;
+pub use logs::{Line, Logs};
+pub use requests::RequestCounts;
+pub use resource::{Catalog, Custom, GroupResource, Registry, Resource};
+pub use server::{EmbeddedApi, EmbeddedApiBuilder, StartError};
+pub use store::{Change, Event, Key, Listing, Store, Stored, Watch};

@@ -1,0 +1,236 @@
+//! The way of an object into the store: decode, default, validate, track managers, commit.
+//!
+//! A write prepares its object from the version it saw, outside of every lock, and starts again if another write
+//! was committed meanwhile.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::decode::{self, FieldValidation};
+use super::deletion::timestamp;
+use super::error::ApiError;
+use super::metadata;
+use super::resource::Resource;
+use super::semantics::apply::{self, ApplyContext};
+use super::state::{Key, Stored};
+use super::store::{NAMESPACES, Refused, Store};
+use super::strategy;
+
+/// Who writes, and how strictly.
+#[derive(Debug, Clone)]
+pub(super) struct WriteOptions {
+    pub(super) manager: String,
+    pub(super) dry_run: bool,
+    pub(super) validation: FieldValidation,
+    pub(super) subresource: Option<&'static str>,
+}
+
+impl WriteOptions {
+    pub(super) fn of(manager: &str) -> Self {
+        let validation = FieldValidation::Ignore;
+        Self { manager: manager.to_owned(), dry_run: false, validation, subresource: None }
+    }
+
+    pub(super) fn subresource(self, name: &'static str) -> Self {
+        Self { subresource: Some(name), ..self }
+    }
+}
+
+/// An object as a writer wants it.
+pub(super) enum Write {
+    /// By create, update or patch: who manages which fields follows from the difference.
+    Replace(Value),
+    /// By server-side apply, which has already merged the managed fields.
+    Apply(Value),
+}
+
+/// A write that succeeded.
+pub(super) struct Written {
+    pub(super) object: Arc<Stored>,
+    pub(super) created: bool,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Store {
+    /// Creates an object. `namespace` is the one of the request; empty for cluster-scoped resources.
+    pub(super) fn write_new(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        object: Value,
+        options: &WriteOptions,
+    ) -> Result<Written, ApiError> {
+        self.insert(resource, namespace, Write::Replace(object), options)?.map_err(|key| {
+            ApiError::already_exists(&key.resource, &key.name)
+        })
+    }
+
+    /// Changes an object by what `change` makes of the stored one. It is called again when another write came first.
+    pub(super) fn write_over(
+        &self,
+        resource: &Resource,
+        key: &Key,
+        options: &WriteOptions,
+        change: &dyn Fn(Option<&Stored>) -> Result<Write, ApiError>,
+    ) -> Result<Written, ApiError> {
+        loop {
+            let live = self.find(key);
+            let write = change(live.as_deref())?;
+            let Some(live) = live else {
+                match self.insert(resource, &key.namespace, write, options)? {
+                    Ok(written) => return Ok(written),
+                    Err(_raced) => continue,
+                }
+            };
+            let (prepared, warnings) = self.prepare(resource, &live, write, options)?;
+            let written = |object| Ok(Written { object, created: false, warnings });
+            if prepared == *live.value() {
+                return written(live);
+            }
+            if options.dry_run {
+                return written(Stored::new(prepared, live.revision()));
+            }
+            let outcome = if released(key, &prepared) {
+                self.commit_removal(key, live.revision(), prepared)
+            } else {
+                self.commit(key, Some(live.revision()), prepared)
+            };
+            match outcome {
+                Ok(object) => return written(object),
+                Err(Refused::Raced) => {}
+                Err(Refused::For(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// `Ok(Err(key))` when the object is already there.
+    fn insert(
+        &self,
+        resource: &Resource,
+        namespace: &str,
+        write: Write,
+        options: &WriteOptions,
+    ) -> Result<Result<Written, Key>, ApiError> {
+        let now = Timestamp::now();
+        let (mut object, applied) = match write {
+            Write::Replace(object) => (object, false),
+            Write::Apply(object) => (object, true),
+        };
+        metadata::for_create(resource, namespace, &mut object, now)?;
+        let key = Key::of(&resource.id, &object);
+        if resource.namespaced {
+            self.get(&Key::new(&NAMESPACES, "", namespace))?;
+        }
+        let warnings = decode::accept(resource, &mut object, options.validation)?;
+        strategy::prepare_create(self, resource, &mut object, now)?;
+        metadata::validate(resource, &object)?;
+        decode::validate(resource, &object)?;
+        strategy::validate_create(resource, &object)?;
+        if !applied {
+            let time = timestamp(now);
+            let api_version = resource.api_version();
+            apply::track_update(&context(resource, options, &api_version, &time), None, &mut object);
+        }
+        metadata::tidy(&mut object);
+        if self.find(&key).is_some() {
+            return Ok(Err(key));
+        }
+        let written = |object| Ok(Ok(Written { object, created: true, warnings }));
+        if options.dry_run {
+            return written(Stored::new(object, 0));
+        }
+        match self.commit(&key, None, object) {
+            Ok(object) => {
+                if key.resource == NAMESPACES {
+                    self.furnish(&key.name)?;
+                }
+                written(object)
+            }
+            Err(Refused::Raced) => Ok(Err(key)),
+            Err(Refused::For(error)) => Err(error),
+        }
+    }
+
+    fn prepare(
+        &self,
+        resource: &Resource,
+        live: &Stored,
+        write: Write,
+        options: &WriteOptions,
+    ) -> Result<(Value, Vec<String>), ApiError> {
+        let now = Timestamp::now();
+        let (mut object, applied) = match write {
+            Write::Replace(object) => (object, false),
+            Write::Apply(object) => (object, true),
+        };
+        metadata::check_versions(resource, live, &object)?;
+        if object == *live.value() {
+            return Ok((object, Vec::new()));
+        }
+        strategy::restrict(resource, options.subresource, live, &mut object);
+        metadata::for_update(resource, live, &mut object)?;
+        let warnings = decode::accept(resource, &mut object, options.validation)?;
+        strategy::prepare_update(self, resource, live, &mut object)?;
+        metadata::validate(resource, &object)?;
+        decode::validate(resource, &object)?;
+        strategy::validate_update(resource, live, &object)?;
+        strategy::count_generation(resource, live, &mut object);
+        if !applied {
+            let time = timestamp(now);
+            let api_version = resource.api_version();
+            apply::track_update(&context(resource, options, &api_version, &time), Some(live.value()), &mut object);
+        }
+        metadata::tidy(&mut object);
+        Ok((object, warnings))
+    }
+
+    /// What every namespace holds from its start: a service account and the cluster's root certificates.
+    fn furnish(&self, namespace: &str) -> Result<(), ApiError> {
+        let options = WriteOptions::of("kube-controller-manager");
+        let account = json!({"metadata": {"name": "default"}});
+        let about = "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints \
+                     such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across \
+                     distributions of Kubernetes clusters.";
+        let roots = json!({
+            "metadata": {"name": "kube-root-ca.crt", "annotations": {"kubernetes.io/description": about}},
+            "data": {"ca.crt": ""},
+        });
+        for (plural, object) in [("serviceaccounts", account), ("configmaps", roots)] {
+            if let Some(resource) = self.registry().find("", "v1", plural) {
+                match self.write_new(&resource, namespace, object, &options) {
+                    Err(error) if !matches!(error.code, 403 | 404 | 409) => return Err(error),
+                    // The namespace went again, or someone else was faster.
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a marked object has nothing left that holds it.
+fn released(key: &Key, object: &Value) -> bool {
+    let empty = |list: &Value| list.as_array().is_none_or(Vec::is_empty);
+    !object["metadata"]["deletionTimestamp"].is_null()
+        && empty(&object["metadata"]["finalizers"])
+        && (key.resource != NAMESPACES || empty(&object["spec"]["finalizers"]))
+}
+
+/// Who applies or updates what, for the bookkeeping of managed fields.
+pub(super) fn context<'a>(
+    resource: &'a Resource,
+    options: &'a WriteOptions,
+    api_version: &'a str,
+    now: &'a str,
+) -> ApplyContext<'a> {
+    ApplyContext {
+        schema: &resource.schema,
+        manager: &options.manager,
+        force: false,
+        subresource: options.subresource,
+        api_version,
+        now,
+    }
+}

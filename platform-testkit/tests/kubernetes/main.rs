@@ -1,0 +1,4 @@
+//! The embedded Kubernetes API, driven by `kube` as its users drive it.
+
+mod crud;
+mod fixture;
