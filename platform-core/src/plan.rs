@@ -399,3 +399,98 @@ impl fmt::Display for PlanSummary {
         f.write_str(".")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::ObjectRef;
+    use serde_json::json;
+
+    fn diff(kind: &str, name: &str, change: ObjectChange) -> ObjectDiff {
+        ObjectDiff { object: ObjectRef::new("v1", kind, name).in_namespace("api1"), change }
+    }
+
+    #[test]
+    fn a_plan_reads_as_a_diff() {
+        let platform = PlatformName::new("shop").unwrap();
+        let environment = EnvironmentName::new("testing").unwrap();
+        let role = ClusterRole::Environments(vec![environment.clone()]);
+        let cluster = |name: &str, change, sets| ClusterPlan {
+            spec: ClusterSpec::new(platform.clone(), ClusterName::new(name).unwrap(), role.clone()),
+            change,
+            sets,
+        };
+        let set = |subject, objects| SetPlan { subject, set: None, objects, after: Vec::new() };
+        let field = |path: &str, before, after| FieldChange { path: path.to_owned(), before, after };
+        let application = SetSubject::Application {
+            environment: environment.clone(),
+            application: ApplicationName::new("api1").unwrap(),
+            image: Image::parse("api1:2").unwrap(),
+        };
+        let fields = vec![
+            field(".spec.replicas", Some(json!(1)), Some(json!(2))),
+            field(".data.conf", Some(json!("a\nb\n")), Some(json!("a\nc\n"))),
+        ];
+        let plan = Plan {
+            platform: platform.clone(),
+            provider: "embedded".to_owned(),
+            simulated: true,
+            isolation: Isolation::ClusterPerEnvironment,
+            clusters: vec![
+                cluster(
+                    "shop-testing",
+                    ClusterChange::Create,
+                    vec![set(
+                        SetSubject::Isolation { environment },
+                        vec![
+                            diff("NetworkPolicy", "a", ObjectChange::Create),
+                            diff("NetworkPolicy", "b", ObjectChange::Create),
+                        ],
+                    )],
+                ),
+                cluster(
+                    "shop-production",
+                    ClusterChange::Unchanged,
+                    vec![
+                        set(
+                            application,
+                            vec![
+                                diff("Deployment", "api1", ObjectChange::Update { fields }),
+                                diff("Service", "api1", ObjectChange::Unchanged),
+                                diff("Ingress", "api1", ObjectChange::Prune),
+                            ],
+                        ),
+                        set(SetSubject::Removed { set: "component.old".to_owned() }, vec![]),
+                    ],
+                ),
+            ],
+            telemetry: vec!["alert: HighCpu".to_owned()],
+            starts_telemetry: true,
+            warnings: vec![],
+        };
+        let wanted = "\
+Platform shop on embedded, a cluster per environment
+Workloads of embedded clusters are simulated: no container runs.
+
++ cluster shop-testing (environment testing, 1 node)
+    + isolation of testing: 2 NetworkPolicies
+
+  cluster shop-production (environment testing, 1 node)
+    ~ application api1 in testing (api1:2)
+        ~ Deployment api1/api1
+            ~ .spec.replicas: 1 -> 2
+            ~ .data.conf:
+                 a
+                -b
+                +c
+        - Ingress api1/api1
+    - component.old
+
++ telemetry
+    + alert: HighCpu
+
+Plan: create 1 cluster and 2 objects, change 1 object, delete 1 object; 1 object is unchanged.";
+        assert_eq!(plan.to_string(), wanted);
+        assert!(!plan.is_empty());
+    }
+}

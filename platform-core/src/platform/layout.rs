@@ -150,3 +150,51 @@ impl<'a> Layout<'a> {
 fn environment_namespace(environment: &EnvironmentName) -> Namespace {
     Namespace::joined(environment.as_str())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each cluster with its namespaces and their applications.
+    fn layout(isolation: &str) -> Vec<(String, Vec<String>)> {
+        let yaml = format!(
+            "{{name: shop, isolation: {isolation}, environments: [{{name: testing}}, {{name: production, nodes: 2}}],
+              applications: [{{name: api1, image: a}}, {{name: api2, image: b, environments: [testing]}}]}}"
+        );
+        let spec = PlatformSpec::from_yaml(&yaml).unwrap();
+        let clusters = Layout::new(&spec).clusters();
+        clusters
+            .into_iter()
+            .map(|cluster| {
+                let namespaces = cluster.environments.iter().flat_map(|scope| &scope.namespaces);
+                let named =
+                    namespaces.map(|(namespace, applications)| format!("{namespace}: {applications:?}"));
+                (format!("{} ({} nodes)", cluster.spec.name, cluster.spec.nodes), named.collect())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn each_isolation_places_applications_in_its_own_way() {
+        let own = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
+        assert_eq!(
+            layout("cluster-per-environment"),
+            [
+                ("shop-testing (1 nodes)".to_owned(), own(&["api1: [\"api1\"]", "api2: [\"api2\"]"])),
+                ("shop-production (2 nodes)".to_owned(), own(&["api1: [\"api1\"]"])),
+                ("shop-control-plane (1 nodes)".to_owned(), vec![]),
+            ]
+        );
+        assert_eq!(
+            layout("namespace-per-environment")[0],
+            (
+                "shop-shared (3 nodes)".to_owned(),
+                own(&["testing: [\"api1\", \"api2\"]", "production: [\"api1\"]"])
+            )
+        );
+        assert_eq!(
+            layout("namespace-per-application")[0].1,
+            own(&["testing-api1: [\"api1\"]", "testing-api2: [\"api2\"]", "production-api1: [\"api1\"]"])
+        );
+    }
+}

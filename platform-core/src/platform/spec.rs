@@ -73,7 +73,10 @@ impl PlatformSpec {
 
     /// Reads YAML 1.2. Errors name the path in the document, and what is allowed there.
     pub fn from_yaml(text: &str) -> Result<Self> {
-        let document = serde_saphyr::from_str::<serde_json::Value>(text).map_err(|e| syntax("YAML", e))?;
+        // As in YAML 1.2: `y`, `no` and `on` are words, and only `true` and `false` are booleans.
+        let options = serde_saphyr::options! { strict_booleans: true };
+        let document: serde_json::Value =
+            serde_saphyr::from_str_with_options(text, options).map_err(|e| syntax("YAML", e))?;
         Self::from_document(document)
     }
 

@@ -226,3 +226,65 @@ fn namespaces(spec: &PlatformSpec, problems: &mut Problems) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::PlatformSpec;
+
+    fn problems(yaml: &str) -> String {
+        PlatformSpec::from_yaml(yaml).unwrap().validate().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once_with_their_paths() {
+        let told = problems(
+            "
+            name: shop
+            environments: [{name: testing, nodes: 0}, {name: testing, kubernetesVersion: latest}]
+            applications:
+              - name: api1
+                image: a
+                environments: [staging]
+                scaling: {min: 3, max: 2, cpuPercent: 80}
+                ports: [{number: 80}, {number: 80}]
+                routes: [{host: Shop.example.com}]
+                env: {1A: x}
+                resources: {cpu: '1', cpuLimit: 500m}
+            ",
+        );
+        for part in [
+            "platform shop: 9 problems: ",
+            "environments[1].name: environment \"testing\" is there already, at environments[0]",
+            "environments[0].nodes: 0 is not between 1 and 1000",
+            "environments[1].kubernetesVersion: \"latest\" is not a Kubernetes minor version",
+            "applications[0].environments[0]: there is no environment \"staging\", there is testing, testing",
+            "applications[0].scaling: 1 <= min <= max must hold",
+            "applications[0].ports[1].number: 80 is there twice",
+            "applications[0].routes[0].host: \"Shop.example.com\" is not a host name in lower case",
+            "applications[0].env: \"1A\" is not a name of an environment variable",
+            "applications[0].resources.cpuLimit: 500m is less than the 1 requested",
+        ] {
+            assert!(told.contains(part), "{part} is not in {told}");
+        }
+    }
+
+    #[test]
+    fn namespaces_that_fall_together_are_refused() {
+        let clash = problems(
+            "{name: shop, isolation: namespace-per-application, environments: [{name: a}, {name: a-b}],
+              applications: [{name: b-c, image: x}, {name: c, image: x}]}",
+        );
+        assert!(
+            clash.contains("its namespace would be \"a-b-c\", which application b-c in a has already"),
+            "{clash}"
+        );
+        let reserved =
+            problems("{name: shop, environments: [{name: a}], applications: [{name: kube-x, image: y}]}");
+        assert!(reserved.contains("\"kube-x\", which is reserved"), "{reserved}");
+        let shared = problems(
+            "{name: shop, isolation: namespace-per-environment,
+              environments: [{name: a, kubernetesVersion: '1.33'}, {name: b, kubernetesVersion: '1.34'}]}",
+        );
+        assert!(shared.contains("they share a cluster but ask for Kubernetes 1.33 and 1.34"), "{shared}");
+    }
+}
