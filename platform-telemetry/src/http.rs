@@ -1,7 +1,7 @@
 //! The HTTP client of notifiers and scrapes, and what its failures mean.
 
 use platform_core::{Error, ErrorKind, Result};
-use reqwest::{Client, ClientBuilder, Response, StatusCode, header::RETRY_AFTER, redirect::Policy};
+use reqwest::{Client, ClientBuilder, Response, StatusCode, Url, header::RETRY_AFTER, redirect::Policy};
 use std::{
     sync::{Arc, LazyLock},
     time::{Duration, SystemTime},
@@ -22,6 +22,15 @@ pub(crate) fn client(timeout: Duration, redirects: Policy) -> Result<Client> {
         .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
         .build()
         .map_err(|e| Error::internal("the HTTP client cannot be built").source(e.without_url()))
+}
+
+/// Reads an address of HTTP or HTTPS with a host; an error does not repeat it, since it may be a secret.
+pub(crate) fn parse_url(url: &str) -> Result<Url> {
+    let parsed = Url::parse(url).map_err(|e| Error::invalid("its address is not a URL").source(e))?;
+    if !matches!(parsed.scheme(), "http" | "https") || parsed.host_str().is_none() {
+        return Err(Error::invalid("its address does not begin with https://HOST or http://HOST"));
+    }
+    Ok(parsed)
 }
 
 /// What a failed exchange means, without its address, which may be a secret.

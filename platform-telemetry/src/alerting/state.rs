@@ -1,0 +1,305 @@
+//! What the evaluations, the deliveries and the monitors share: how alerts stand and who knows of them.
+
+use super::{
+    dispatch::{AlertKey, Outcome},
+    history,
+    rule::{Remembered, Rule},
+    status::{AlertStatus, NotifierStatus, RuleStatus},
+};
+use platform_core::{
+    Result,
+    alert::{Alert, AlertRule, AlertState},
+    clock::Timestamp,
+    telemetry::{Batch, Sample, Series},
+};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// After how long a notifier that could not be told is told again: Alertmanager's `group_interval`.
+const AGAIN_AFTER_FAILURE: Duration = Duration::from_secs(300);
+/// How many resolved alerts are kept for [`AlertStatus::resolved`].
+const RESOLVED: usize = 100;
+
+/// What the evaluations, the deliveries and the monitors share.
+#[derive(Debug)]
+pub(super) struct Shared(Mutex<State>);
+
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub(super) rules: Vec<RuleRecord>,
+    pub(super) notifiers: Vec<NotifierStatus>,
+    told: BTreeMap<(usize, AlertKey), Told>,
+    resolved: VecDeque<Alert>,
+    pub(super) last_evaluation: Option<Timestamp>,
+    pub(super) store_failures: u64,
+    clock_setbacks: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct RuleRecord {
+    pub(super) rule: Rule,
+    fired: u64,
+    evaluations: u64,
+    failures: u64,
+    last_error: Option<String>,
+    pub(super) last_evaluation: Option<Timestamp>,
+    last_duration: Duration,
+}
+
+/// What a notifier knows of an alert that fires.
+#[derive(Debug, Default)]
+struct Told {
+    queued: bool,
+    delivered: Option<Timestamp>,
+    failed: Option<Timestamp>,
+}
+
+impl Told {
+    fn is_due(&self, at: Timestamp, repeat_interval: Duration) -> bool {
+        let since = |moment: Option<Timestamp>| moment.map(|moment| at.since(moment));
+        !self.queued
+            && since(self.delivered).is_none_or(|passed| passed >= repeat_interval)
+            && since(self.failed).is_none_or(|passed| passed >= AGAIN_AFTER_FAILURE.min(repeat_interval))
+    }
+}
+
+impl RuleRecord {
+    fn new(definition: AlertRule) -> Self {
+        Self {
+            rule: Rule::new(definition),
+            fired: 0,
+            evaluations: 0,
+            failures: 0,
+            last_error: None,
+            last_evaluation: None,
+            last_duration: Duration::ZERO,
+        }
+    }
+}
+
+impl Shared {
+    pub(super) fn new(rules: Vec<AlertRule>, notifiers: impl Iterator<Item = String>) -> Self {
+        Self(Mutex::new(State {
+            rules: rules.into_iter().map(RuleRecord::new).collect(),
+            notifiers: notifiers.map(|name| NotifierStatus { name, ..Default::default() }).collect(),
+            ..State::default()
+        }))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn status(&self) -> AlertStatus {
+        let state = self.lock();
+        AlertStatus {
+            rules: state.rules.iter().map(RuleRecord::status).collect(),
+            active: state.rules.iter().flat_map(|record| record.rule.active().cloned()).collect(),
+            resolved: state.resolved.iter().cloned().collect(),
+            notifiers: state.notifiers.clone(),
+            store_failures: state.store_failures,
+            clock_setbacks: state.clock_setbacks,
+        }
+    }
+
+    /// Notes what became of a call of notifier `i`.
+    pub(super) fn told(&self, i: usize, outcome: Outcome<'_>, now: Timestamp) {
+        let mut state = self.lock();
+        let State { notifiers, told, .. } = &mut *state;
+        let Some(notifier) = notifiers.get_mut(i) else { return };
+        let (alerts, outcome) = match outcome {
+            Outcome::Retrying(error) => {
+                notifier.retried += 1;
+                notifier.last_error = Some(error.to_string());
+                return;
+            }
+            Outcome::Ended(alerts, outcome) => (alerts, outcome),
+        };
+        notifier.queued = notifier.queued.saturating_sub(1);
+        let delivered = outcome.is_ok();
+        notifier.last_error = outcome.err().map(|error| error.to_string());
+        if delivered {
+            notifier.delivered += 1;
+            notifier.last_delivery = Some(now);
+        } else {
+            notifier.failed += 1;
+        }
+        for alert in alerts {
+            // An alert that was resolved meanwhile needs no note.
+            if let Some(told) = told.get_mut(&(i, alert.clone())) {
+                told.queued = false;
+                if delivered {
+                    (told.delivered, told.failed) = (Some(now), None);
+                } else {
+                    told.failed = Some(now);
+                }
+            }
+        }
+    }
+
+    /// Counts what is queued as failed.
+    pub(super) fn give_up(&self) {
+        for notifier in &mut self.lock().notifiers {
+            if notifier.queued > 0 {
+                tracing::error!(
+                    notifier = notifier.name,
+                    notifications = notifier.queued,
+                    "stopped before all was told"
+                );
+                notifier.failed += std::mem::take(&mut notifier.queued);
+                notifier.last_error = Some("stopped before all was told".to_owned());
+            }
+        }
+    }
+
+    pub(super) fn stored(&self, outcome: Result<()>) {
+        if let Err(error) = outcome {
+            tracing::error!(%error, "the state of alerts could not be stored");
+            self.lock().store_failures += 1;
+        }
+    }
+}
+
+impl RuleRecord {
+    fn status(&self) -> RuleStatus {
+        RuleStatus {
+            rule: self.rule.definition.clone(),
+            state: self.rule.state(),
+            fired: self.fired,
+            evaluations: self.evaluations,
+            failures: self.failures,
+            last_error: self.last_error.clone(),
+            last_evaluation: self.last_evaluation,
+            last_duration: self.last_duration,
+        }
+    }
+}
+
+impl State {
+    /// Takes up what a former engine left of rule `i`.
+    pub(super) fn restore(
+        &mut self,
+        i: usize,
+        alerts: Vec<Remembered>,
+        told: &[history::Told],
+        now: Timestamp,
+    ) {
+        let Some(record) = self.rules.get_mut(i) else { return };
+        for alert in alerts {
+            record.rule.restore(alert, now);
+        }
+        for told in told {
+            let fires = |alert: &Alert| alert.state == AlertState::Firing && alert.labels == told.labels;
+            let notifier = self.notifiers.iter().position(|notifier| notifier.name == told.notifier);
+            if let Some(notifier) = notifier
+                && record.rule.active().any(fires)
+            {
+                let delivered = Some(told.at.min(now));
+                let key = (notifier, (i, told.labels.clone()));
+                self.told.insert(key, Told { delivered, ..Told::default() });
+            }
+        }
+    }
+
+    /// The samples that say who knows of which alert.
+    pub(super) fn notified(&self, at: Timestamp) -> Vec<Sample> {
+        let sample = |((notifier, (rule, labels)), told): (&(usize, AlertKey), &Told)| {
+            let rule = &self.rules.get(*rule)?.rule.definition;
+            let notifier = &self.notifiers.get(*notifier)?.name;
+            Some(history::notified(rule, labels, notifier, Some(told.delivered?), at))
+        };
+        self.told.iter().filter_map(sample).collect()
+    }
+
+    /// Moves everything back after the clock was set back.
+    pub(super) fn rewind(&mut self, by: Duration) {
+        self.clock_setbacks += 1;
+        for record in &mut self.rules {
+            record.rule.rewind(by);
+        }
+        for told in self.told.values_mut() {
+            for moment in [&mut told.delivered, &mut told.failed].into_iter().flatten() {
+                *moment = *moment - by;
+            }
+        }
+    }
+
+    /// Takes the answer to rule `i` and puts what there is to remember of it into `batch`.
+    pub(super) fn advance(
+        &mut self,
+        i: usize,
+        answer: Result<Vec<Series>>,
+        at: Timestamp,
+        took: Duration,
+        batch: &mut Batch,
+    ) -> Vec<Alert> {
+        let Some(record) = self.rules.get_mut(i) else { return Vec::new() };
+        record.evaluations += 1;
+        (record.last_evaluation, record.last_duration) = (Some(at), took);
+        let changes = match answer.and_then(|answer| record.rule.advance(&answer, at)) {
+            Ok(changes) => changes,
+            Err(error) => {
+                let alert = &record.rule.definition.name;
+                tracing::warn!(alert, %error, "an alert rule could not be evaluated");
+                record.failures += 1;
+                record.last_error = Some(error.to_string());
+                return Vec::new();
+            }
+        };
+        record.last_error = None;
+        record.fired += changes.fired.len() as u64;
+        for (labels, left) in &changes.left {
+            let goes_on =
+                *left == AlertState::Pending && changes.fired.iter().any(|alert| alert.labels == *labels);
+            batch.samples.extend(history::ended(&record.rule.definition, labels, *left, goes_on, at));
+        }
+        batch.samples.extend(record.rule.active().flat_map(|alert| history::active(alert, at)));
+        batch
+            .logs
+            .extend(changes.fired.iter().chain(&changes.resolved).map(|alert| history::record(alert, at)));
+        for alert in &changes.resolved {
+            self.resolved.push_front(alert.clone());
+        }
+        self.resolved.truncate(RESOLVED);
+        changes.resolved
+    }
+
+    /// The alerts that notifier `i` must be told of, given what was resolved just now; they count as queued from now on.
+    pub(super) fn due(
+        &mut self,
+        i: usize,
+        resolved: &[(usize, Alert)],
+        at: Timestamp,
+        repeat_interval: Duration,
+        batch: &mut Batch,
+    ) -> Vec<(AlertKey, Alert)> {
+        let mut due = Vec::new();
+        for (rule, record) in self.rules.iter().enumerate() {
+            let firing = record.rule.active().filter(|alert| alert.state == AlertState::Firing);
+            // One that was restored and not seen since has no value.
+            for alert in firing.filter(|alert| !alert.value.is_nan()) {
+                let key = (rule, alert.labels.clone());
+                let told = self.told.entry((i, key.clone())).or_default();
+                if told.is_due(at, repeat_interval) {
+                    told.queued = true;
+                    due.push((key, alert.clone()));
+                }
+            }
+        }
+        for (rule, alert) in resolved {
+            let key = (*rule, alert.labels.clone());
+            let Some(told) = self.told.remove(&(i, key.clone())) else { continue };
+            if let (Some(record), Some(notifier)) = (self.rules.get(*rule), self.notifiers.get(i))
+                && (told.queued || told.delivered.is_some())
+            {
+                let definition = &record.rule.definition;
+                batch.samples.push(history::notified(definition, &alert.labels, &notifier.name, None, at));
+                due.push((key, alert.clone()));
+            }
+        }
+        due
+    }
+}
