@@ -6,6 +6,7 @@ mod discovery;
 mod json_path;
 mod modify;
 mod openapi;
+mod protobuf;
 mod read;
 mod request;
 mod review;
@@ -154,7 +155,7 @@ impl Server {
         let (store, headers) = (&self.store, &parts.headers);
         let watching = parts.method == Method::GET && target.subresource.is_none() && query.flag("watch")?;
         let verb = verb(&parts.method, target.name.is_some(), watching).ok_or_else(ApiError::method_not_allowed)?;
-        let dry_run = !parts.method.is_safe() && query.get("dryRun").is_some();
+        let dry_run = !parts.method.is_safe() && modify::is_dry_run(query, body);
         self.requests.count(if dry_run { "dry-run" } else { verb });
         let done: Done = match verb {
             "get" => return read::get(store, target, query, headers),

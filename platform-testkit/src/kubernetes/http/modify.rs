@@ -369,6 +369,20 @@ fn with_subresource(options: WriteOptions, target: &Target) -> WriteOptions {
     }
 }
 
+/// Whether a write is to change nothing: deletions may say so in their body.
+pub(super) fn is_dry_run(query: &Parameters, body: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Options {
+        kind: Option<String>,
+        #[serde(default, rename = "dryRun")]
+        dry_run: Vec<String>,
+    }
+    let asked = |options: Options| {
+        options.kind.is_none_or(|kind| kind == "DeleteOptions") && options.dry_run.iter().any(|one| one == "All")
+    };
+    query.get("dryRun").is_some() || serde_json::from_slice(body).is_ok_and(asked)
+}
+
 /// From the body, or else from the query.
 fn delete_options(query: &Parameters, headers: &HeaderMap, body: &[u8]) -> Result<DeleteOptions, ApiError> {
     let mut options = DeleteOptions::parse(&request::body(headers, body, "DeleteOptions")?.unwrap_or_default())?;

@@ -6,6 +6,7 @@ use axum::extract::Query;
 use http::{HeaderMap, Uri, header};
 use serde_json::Value;
 
+use super::protobuf;
 use crate::kubernetes::decode::FieldValidation;
 use crate::kubernetes::error::{ApiError, Cause};
 use crate::kubernetes::resource::{Registry, Resource};
@@ -198,9 +199,13 @@ pub(super) fn body(headers: &HeaderMap, body: &[u8], kind: &str) -> Result<Optio
             parsed.map(Some).map_err(|error| unrecognised(format!("json parse error: {error}")))
         }
         "application/yaml" => yaml(body).map(Some).map_err(|why| unrecognised(format!("yaml parse error: {why}"))),
+        protobuf::MEDIA_TYPE => protobuf::decode(body).map(Some).map_err(|why| {
+            // 415 and not 400: what is wrong is that only some kinds are read in this form.
+            ApiError::unsupported_media_type(format!("{why}: send application/json or application/yaml"))
+        }),
         _ => Err(ApiError::unsupported_media_type(
             "the body of the request was in an unknown format - accepted media types include: application/json, \
-             application/yaml",
+             application/yaml, application/vnd.kubernetes.protobuf",
         )),
     }
 }
