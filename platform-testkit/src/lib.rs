@@ -3,3 +3,5 @@
 //! [`kubernetes`] is an embedded Kubernetes API server with a simulated cluster behind it.
 
 pub mod kubernetes;
+
+pub mod conformance;

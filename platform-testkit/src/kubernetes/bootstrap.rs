@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::deletion::DeleteOptions;
 use super::error::ApiError;
 use super::resource::GroupResource;
 use super::state::Key;
@@ -42,6 +43,29 @@ pub(super) fn furnish(store: &Store, nodes: usize) -> Result<(), ApiError> {
     for (name, value) in [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)] {
         let class = json!({"metadata": {"name": name}, "value": value, "description": "Used for system critical pods."});
         ensure(store, "scheduling.k8s.io", "priorityclasses", class)?;
+    }
+    Ok(())
+}
+
+/// Adds nodes, or removes the last ones with the pods that are bound to them.
+pub(super) fn resize(store: &Store, nodes: usize) -> Result<(), ApiError> {
+    for number in 1..=nodes {
+        add_node(store, number)?;
+    }
+    let (resource, pods) = (GroupResource::new("", "nodes"), GroupResource::new("", "pods"));
+    for node in store.list(&resource, None).items {
+        let name = node.value()["metadata"]["name"].as_str().unwrap_or_default();
+        let number = name.strip_prefix("node-").and_then(|number| number.parse::<usize>().ok());
+        if number.is_none_or(|number| number <= nodes) {
+            continue;
+        }
+        store.delete(&Key::new(&resource, "", name), &DeleteOptions::default())?;
+        for pod in store.list(&pods, None).items.iter().filter(|pod| pod.value()["spec"]["nodeName"] == name) {
+            match store.delete(&Key::of(&pods, pod.value()), &DeleteOptions::default()) {
+                Err(error) if error.reason != "NotFound" => return Err(error),
+                _ => {}
+            }
+        }
     }
     Ok(())
 }

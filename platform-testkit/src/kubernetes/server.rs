@@ -13,7 +13,7 @@ use super::bootstrap;
 use super::error::ApiError;
 use super::faults::Faults;
 use super::garbage;
-use super::http::{Connection, Listener, Server, router};
+use super::http::{Connection, GIT_VERSION, Listener, Server, router};
 use super::journal::{DataError, Journal};
 use super::requests::{RequestCounts, Requests};
 use super::state::State;
@@ -112,6 +112,9 @@ impl EmbeddedApiBuilder {
 }
 
 impl EmbeddedApi {
+    /// The version that its API server reports.
+    pub const VERSION: &str = GIT_VERSION;
+
     /// A cluster to configure and start.
     pub fn builder() -> EmbeddedApiBuilder {
         EmbeddedApiBuilder { name: "embedded".to_owned(), nodes: 1, data_dir: None }
@@ -140,6 +143,11 @@ impl EmbeddedApi {
     /// The cluster's objects, for tests and controllers in this process.
     pub fn store(&self) -> &Arc<Store> {
         &self.server.store
+    }
+
+    /// Makes the cluster have this many nodes. A node that goes takes its pods with it; their owners make new ones elsewhere.
+    pub fn set_nodes(&self, nodes: usize) -> Result<(), ApiError> {
+        bootstrap::resize(self.store(), nodes)
     }
 
     /// Makes requests fail, wait or lose their connection.
