@@ -131,10 +131,9 @@ fn add_node(store: &Store, number: usize) -> Result<(), ApiError> {
 
 /// Whether the object had to be created.
 fn ensure(store: &Store, group: &'static str, plural: &'static str, object: Value) -> Result<bool, ApiError> {
-    match store.create(&GroupResource::new(group, plural), object, MANAGER) {
-        Ok(_) => Ok(true),
-        Err(error) if error.reason == "AlreadyExists" => Ok(false),
-        // A restored Service may hold the address already under another name only if someone moved it on purpose.
-        Err(error) => Err(error),
+    let resource = GroupResource::new(group, plural);
+    if store.find(&Key::of(&resource, &object)).is_some() {
+        return Ok(false);
     }
+    store.create(&resource, object, MANAGER).map(|_| true)
 }

@@ -16,6 +16,8 @@ pub(super) enum FieldValidation {
     Warn,
     /// The request is refused.
     Strict,
+    /// The request is refused as server-side apply refuses it: it can own only fields that the schema declares.
+    Declared,
 }
 
 /// Checks the fields against the kind, drops unknown ones and fills in defaults. Returns warnings.
@@ -34,7 +36,10 @@ pub(super) fn accept(
         None => {
             let findings = validate::decode_builtin(group, version, kind, object);
             if let Some(wrong) = findings.iter().find(|finding| finding.reason == TYPE_INVALID) {
-                return Err(ApiError::bad_request(&wrong.message));
+                return Err(match validation {
+                    FieldValidation::Declared => undeclared(resource, object, &wrong.field, &wrong.message),
+                    _ => ApiError::bad_request(&wrong.message),
+                });
             }
             let unknown: Vec<String> = findings.into_iter().filter(|one| one.unknown).map(|one| one.field).collect();
             if !unknown.is_empty() {
@@ -44,20 +49,20 @@ pub(super) fn accept(
             unknown
         }
     };
+    if let (FieldValidation::Declared, Some(field)) = (validation, unknown.first()) {
+        return Err(undeclared(resource, object, field, "field not declared in schema"));
+    }
     let unknown: Vec<String> =
         unknown.iter().map(|field| format!("unknown field \"{}\"", field.trim_start_matches('.'))).collect();
     match validation {
         FieldValidation::Strict if !unknown.is_empty() => {
             let listed = unknown.join(", ");
-            Err(ApiError::bad_request(match &resource.custom {
-                Some(_) => format!("strict decoding error: {listed}"),
-                None => format!(
-                    "{kind} in version \"{version}\" cannot be handled as a {kind}: strict decoding error: {listed}"
-                ),
-            }))
+            Err(ApiError::bad_request(format!(
+                "{kind} in version \"{version}\" cannot be handled as a {kind}: strict decoding error: {listed}"
+            )))
         }
         FieldValidation::Warn => Ok(unknown),
-        FieldValidation::Strict | FieldValidation::Ignore => Ok(Vec::new()),
+        FieldValidation::Strict | FieldValidation::Ignore | FieldValidation::Declared => Ok(Vec::new()),
     }
 }
 
@@ -73,6 +78,14 @@ pub(super) fn validate(resource: &Resource, object: &Value) -> Result<(), ApiErr
     }
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     Err(ApiError::invalid(resource, name, causes))
+}
+
+/// kube-apiserver answers this with 500 and no reason.
+fn undeclared(resource: &Resource, object: &Value, field: &str, why: &str) -> ApiError {
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    let (version, kind, field) = (resource.api_version(), &resource.kind, field.trim_start_matches('.'));
+    let message = format!("failed to create typed patch object (/{name}; {version}, Kind={kind}): .{field}: {why}");
+    ApiError::new(500, "", message)
 }
 
 fn cause(finding: Finding) -> Cause {

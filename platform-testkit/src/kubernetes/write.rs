@@ -116,14 +116,21 @@ impl Store {
         let now = Timestamp::now();
         let (mut object, applied) = match write {
             Write::Replace(object) => (object, false),
-            Write::Apply(object) => (object, true),
+            Write::Apply(mut object) => {
+                // An apply may name the version that it expects; there is none.
+                if let Some(fields) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+                    fields.remove("resourceVersion");
+                }
+                (object, true)
+            }
         };
         metadata::for_create(resource, namespace, &mut object, now)?;
         let key = Key::of(&resource.id, &object);
         if resource.namespaced {
             self.get(&Key::new(&NAMESPACES, "", namespace))?;
         }
-        let warnings = decode::accept(resource, &mut object, options.validation)?;
+        let validation = if applied { FieldValidation::Declared } else { options.validation };
+        let warnings = decode::accept(resource, &mut object, validation)?;
         strategy::prepare_create(self, resource, &mut object, now)?;
         metadata::validate(resource, &object)?;
         decode::validate(resource, &object)?;
@@ -171,7 +178,8 @@ impl Store {
         }
         strategy::restrict(resource, options.subresource, live, &mut object);
         metadata::for_update(resource, live, &mut object)?;
-        let warnings = decode::accept(resource, &mut object, options.validation)?;
+        let validation = if applied { FieldValidation::Declared } else { options.validation };
+        let warnings = decode::accept(resource, &mut object, validation)?;
         strategy::prepare_update(self, resource, live, &mut object)?;
         metadata::validate(resource, &object)?;
         decode::validate(resource, &object)?;

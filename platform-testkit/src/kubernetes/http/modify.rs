@@ -234,6 +234,10 @@ impl Patch {
                 check_type(resource, &object)?;
                 Ok(Self::Apply { object, force: query.flag("force")? })
             }
+            "application/strategic-merge-patch+json" => Err(ApiError::unsupported_media_type(
+                "the body of the request was in an unknown format - accepted media types include: \
+                 application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
+            )),
             _ => {
                 let mut error = ApiError::unsupported_media_type("415: Unsupported Media Type");
                 error.details = Some(Box::default());
@@ -315,6 +319,9 @@ fn object_of(resource: &Resource, headers: &HeaderMap, body: &[u8]) -> Result<Va
         return Err(unrecognised("json parse error: the body is not an object"));
     }
     let given = (object["apiVersion"].as_str().unwrap_or_default(), object["kind"].as_str().unwrap_or_default());
+    if resource.custom.is_some() && (given.0.is_empty() || given.1.is_empty()) {
+        return Err(unrecognised("a custom resource must say its apiVersion and kind"));
+    }
     let expected = resource.api_version();
     let right = |given: &str, expected: &str| given.is_empty() || given == expected;
     if !right(given.1, kind) || !right(given.0, &expected) {

@@ -175,7 +175,10 @@ fn columns(resource: &Resource) -> Vec<Column> {
             at("Timezone", "/spec/timeZone"),
             column("Suspend", |job, _| json!(if job["spec"]["suspend"] == true { "True" } else { "False" })),
             column("Active", |job, _| json!(job["status"]["active"].as_array().map_or(0, Vec::len))),
-            column("Last Schedule", |job, now| json!(since(&job["status"]["lastScheduleTime"], now))),
+            column("Last Schedule", |job, now| {
+                let last = &job["status"]["lastScheduleTime"];
+                json!(if last.is_null() { "<none>".to_owned() } else { since(last, now) })
+            }),
             age(),
         ]),
         ("", "services") => columns.extend([
