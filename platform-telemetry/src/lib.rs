@@ -1,5 +1,7 @@
 //! Telemetry for the platform: sources, a pipeline with back-pressure, the embedded store, alerts, notifiers and the console page.
 
 pub mod alerting;
+pub mod console;
+pub mod dashboards;
 mod http;
 pub mod notifiers;

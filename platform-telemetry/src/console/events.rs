@@ -1,0 +1,178 @@
+//! Changes, pushed to open pages as server-sent events.
+
+use super::{
+    Shared,
+    problem::{Description, Problem},
+    view::DashboardView,
+};
+use axum::{
+    extract::State,
+    response::sse::{Event, Sse},
+};
+use futures::{Stream, StreamExt, stream};
+use platform_core::{Error, ErrorKind, Result, clock::Timestamp};
+use serde::Serialize;
+use serde_json::Value;
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+use tokio::{
+    sync::{Notify, Semaphore, watch},
+    time::timeout,
+};
+use tokio_stream::wrappers::WatchStream;
+
+/// Open streams at once: each is a page.
+const MOST_STREAMS: usize = 64;
+
+const STATUS: usize = 0;
+const ALERTS: usize = 1;
+const STATS: usize = 2;
+const DASHBOARDS: usize = 3;
+const PARTS: [&str; 4] = ["status", "alerts", "stats", "dashboards"];
+
+/// The latest of everything, for all pages together: however many are open, the platform is asked once.
+pub(super) struct Feed {
+    refresh: Duration,
+    latest: watch::Sender<Snapshot>,
+    wanted: Notify,
+    slots: Arc<Semaphore>,
+}
+
+#[derive(Clone, Default)]
+struct Snapshot {
+    at: Option<Timestamp>,
+    parts: [Part; 4],
+}
+
+/// A part of the page; the version grows when it changes, 0 is not known yet.
+#[derive(Clone, Default)]
+struct Part {
+    version: u64,
+    event: &'static str,
+    data: Arc<str>,
+    compared: Value,
+}
+
+impl Feed {
+    pub(super) fn new(refresh: Duration) -> Self {
+        let slots = Arc::new(Semaphore::new(MOST_STREAMS));
+        Self { refresh, latest: watch::Sender::default(), wanted: Notify::new(), slots }
+    }
+
+    /// Waits for the next round: due at once when a page opens, then every `refresh` as long as one is open.
+    async fn pause(&self) {
+        let mut opened = pin!(self.wanted.notified());
+        // Registered before the pages are counted, so that none opens unnoticed in between.
+        opened.as_mut().enable();
+        if self.latest.receiver_count() == 0 {
+            opened.await;
+        } else {
+            // Elapsed or woken: either way it is time.
+            let _ = timeout(self.refresh, opened).await;
+        }
+    }
+
+    fn put<T: Serialize>(&self, part: usize, result: &Result<T>) {
+        let (event, data) = match result {
+            Ok(value) => (PARTS.get(part).copied().unwrap_or_default(), serde_json::to_value(value)),
+            Err(error) => {
+                let failure = Failure { part: PARTS.get(part).copied().unwrap_or_default(), error: error.into() };
+                ("failure", serde_json::to_value(failure))
+            }
+        };
+        let data = data.unwrap_or_default();
+        let text: Arc<str> = data.to_string().into();
+        let mut compared = data;
+        if let Value::Object(fields) = &mut compared {
+            fields.remove("at");
+        }
+        self.latest.send_if_modified(|snapshot| {
+            let Some(part) = snapshot.parts.get_mut(part) else { return false };
+            if part.version > 0 && part.event == event && part.compared == compared {
+                return false;
+            }
+            *part = Part { version: part.version + 1, event, data: text, compared };
+            true
+        });
+    }
+}
+
+#[derive(Serialize)]
+struct Failure {
+    part: &'static str,
+    error: Description,
+}
+
+/// Keeps the feed up to date while somebody looks, until the console stops.
+pub(super) async fn run(shared: Arc<Shared>) {
+    // The status asks clusters and may be slow; what is at hand does not wait for it.
+    let work = async { tokio::join!(keep_status(&shared), keep_the_rest(&shared)) };
+    shared.stopping.run_until_cancelled(work).await;
+}
+
+async fn keep_status(shared: &Shared) {
+    loop {
+        shared.feed.pause().await;
+        shared.feed.put(STATUS, &shared.platform_status().await);
+    }
+}
+
+async fn keep_the_rest(shared: &Shared) {
+    let mut dashboards = shared.dashboards.subscribe();
+    loop {
+        tokio::select! {
+            () = shared.feed.pause() => {}
+            _ = dashboards.changed() => {}
+        }
+        let published = dashboards.borrow_and_update().clone();
+        let views: Vec<DashboardView<'_>> = published.iter().map(|d| DashboardView::from(&**d)).collect();
+        shared.feed.put(DASHBOARDS, &Ok(views));
+        shared.feed.put(ALERTS, &Ok(shared.alerts_view()));
+        shared.feed.put(STATS, &shared.store_stats().await);
+        shared.feed.latest.send_modify(|snapshot| snapshot.at = Some(shared.clock.now()));
+    }
+}
+
+/// The stream of a page.
+pub(super) async fn stream(
+    State(shared): State<Arc<Shared>>,
+) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
+    let slot = Arc::clone(&shared.feed.slots).try_acquire_owned().map_err(|_| {
+        Error::new(ErrorKind::Exhausted, format!("{MOST_STREAMS} pages are open"))
+            .help("close some; the others are served by polling")
+    })?;
+    let snapshots = WatchStream::new(shared.feed.latest.subscribe());
+    shared.feed.wanted.notify_waiters();
+    let mut seen = Seen::default();
+    let events = snapshots.flat_map(move |snapshot| {
+        let _held = &slot;
+        stream::iter(seen.news(&snapshot))
+    });
+    Ok(Sse::new(events.map(Ok).take_until(shared.stopping.clone().cancelled_owned())))
+}
+
+/// What a page has been told.
+#[derive(Default)]
+struct Seen {
+    at: Option<Timestamp>,
+    versions: [u64; 4],
+}
+
+impl Seen {
+    fn news(&mut self, snapshot: &Snapshot) -> Vec<Event> {
+        let mut events = Vec::new();
+        for (seen, part) in self.versions.iter_mut().zip(&snapshot.parts) {
+            if *seen != part.version {
+                *seen = part.version;
+                events.push(Event::default().event(part.event).data(&part.data));
+            }
+        }
+        if self.at != snapshot.at
+            && let Some(at) = snapshot.at
+        {
+            self.at = Some(at);
+            let data = format!(r#"{{"at":{}}}"#, at.as_millis());
+            events.push(Event::default().event("heartbeat").data(data));
+        }
+        events
+    }
+}

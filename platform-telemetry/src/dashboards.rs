@@ -1,0 +1,208 @@
+//! The standard dashboards, over the metrics of node exporter and kube-state-metrics.
+//!
+//! Series are told apart by the labels `environment` and `cluster`, which sources add to everything they read. A dashboard is a plain
+//! value: publish it as it is, add panels to it, or render it for another target.
+
+use platform_core::{
+    alert::{AlertRule, cpu_percent},
+    dashboard::{Dashboard, Panel, PanelQuery, Unit},
+    telemetry::{Aggregation, Expression, Matcher, Selector, Severity, metric},
+};
+use std::time::Duration;
+
+/// The window of rates: four scrapes of 15 seconds, by the usual rule.
+const RATE: Duration = Duration::from_secs(60);
+
+/// The window in which restarts are counted.
+const RESTARTS: Duration = Duration::from_secs(15 * 60);
+
+const CLUSTER: [&str; 2] = ["cluster", "environment"];
+
+/// `platform-overview`: nodes, network, disks and pods of every cluster, and warnings of the logs.
+///
+/// With `cpu_alert`, the CPU panel draws what that rule watches and marks its limit; otherwise the CPU use over the last minute.
+pub fn platform_overview(cpu_alert: Option<&AlertRule>) -> Dashboard {
+    Dashboard::new("platform-overview", "Platform overview")
+        .panel(cpu(cpu_alert))
+        .panel(memory_percent())
+        .panel(memory_bytes().width(8))
+        .panel(load().width(8))
+        .panel(file_systems().width(8))
+        .panel(network())
+        .panel(disks())
+        .panel(pods())
+        .panel(restarts(&["environment"], "{{environment}}"))
+        .panel(warnings())
+}
+
+/// `applications`: replicas, restarts and waiting containers by environment and application.
+pub fn applications() -> Dashboard {
+    Dashboard::new("applications", "Applications")
+        .panel(availability())
+        .panel(running_pods())
+        .panel(replicas().width(12))
+        .panel(missing_replicas())
+        .panel(restarts(&["environment", "container"], "{{environment}} / {{container}}"))
+        .panel(waiting())
+}
+
+fn cpu(alert: Option<&AlertRule>) -> Panel {
+    let watched = alert.map_or_else(|| cpu_percent(RATE), |rule| rule.expression.clone());
+    let panel = Panel::time_series("CPU used", Unit::Percent, vec![by_cluster(watched)])
+        .description("Mean over the cluster's nodes of the time that their CPUs were not idle.")
+        .range(0.0, 100.0);
+    match alert {
+        Some(rule) => panel.threshold(rule.condition.limit()),
+        None => panel,
+    }
+}
+
+fn memory_percent() -> Panel {
+    let available = sum(metric("node_memory_MemAvailable_bytes"), CLUSTER);
+    let total = sum(metric("node_memory_MemTotal_bytes"), CLUSTER);
+    Panel::time_series("Memory used", Unit::Percent, vec![by_cluster(100.0 * (1.0 - available / total))])
+        .description("The part of the nodes' memory that programs could not get without swapping.")
+        .range(0.0, 100.0)
+}
+
+fn memory_bytes() -> Panel {
+    let available = sum(metric("node_memory_MemAvailable_bytes"), CLUSTER);
+    let total = sum(metric("node_memory_MemTotal_bytes"), CLUSTER);
+    let used = PanelQuery::new(total.clone() - available, "{{cluster}} used");
+    let total = PanelQuery::new(total, "{{cluster}} total");
+    Panel::time_series("Memory", Unit::Bytes, vec![used, total])
+        .description("Memory in use and in all, summed over the cluster's nodes.")
+}
+
+fn load() -> Panel {
+    let load = |name: &str, minutes: &str| {
+        PanelQuery::new(average(metric(name), CLUSTER), format!("{{{{cluster}}}} {minutes} min"))
+    };
+    let queries = vec![load("node_load1", "1"), load("node_load5", "5")];
+    Panel::time_series("Load average", Unit::None, queries)
+        .description("Programs that run or wait for a CPU or a disk, mean over the cluster's nodes.")
+}
+
+fn file_systems() -> Panel {
+    let root = |name: &str| metric(name).eq("mountpoint", "/");
+    let available = sum(root("node_filesystem_avail_bytes"), CLUSTER);
+    let size = sum(root("node_filesystem_size_bytes"), CLUSTER);
+    Panel::time_series(
+        "Root file system used",
+        Unit::Percent,
+        vec![by_cluster(100.0 * (1.0 - available / size))],
+    )
+    .description("The part of the nodes' root file systems that is in use.")
+    .range(0.0, 100.0)
+}
+
+fn network() -> Panel {
+    let rate = |name: &str, direction: &str| {
+        let devices = metric(name).ne("device", "lo").rate(RATE);
+        PanelQuery::new(devices.sum_by(CLUSTER), format!("{{{{cluster}}}} {direction}"))
+    };
+    let queries = vec![
+        rate("node_network_receive_bytes_total", "received"),
+        rate("node_network_transmit_bytes_total", "sent"),
+    ];
+    Panel::time_series("Network", Unit::BytesPerSecond, queries)
+        .description("Traffic of all network devices but the loopback.")
+}
+
+fn disks() -> Panel {
+    let rate = |name: &str, direction: &str| {
+        PanelQuery::new(metric(name).rate(RATE).sum_by(CLUSTER), format!("{{{{cluster}}}} {direction}"))
+    };
+    let queries =
+        vec![rate("node_disk_read_bytes_total", "read"), rate("node_disk_written_bytes_total", "written")];
+    Panel::time_series("Disk", Unit::BytesPerSecond, queries).description("Traffic of all disks.")
+}
+
+fn pods() -> Panel {
+    let ready = sum(metric("kube_deployment_status_replicas_ready"), ["environment"]);
+    let desired = sum(metric("kube_deployment_spec_replicas"), ["environment"]);
+    let queries = vec![
+        PanelQuery::new(ready, "{{environment}} ready"),
+        PanelQuery::new(desired, "{{environment}} desired"),
+    ];
+    Panel::time_series("Pods of deployments", Unit::None, queries)
+        .description("Replicas that are ready and that are asked for.")
+}
+
+fn restarts(by: &[&str], legend: &str) -> Panel {
+    let restarts = metric("kube_pod_container_status_restarts_total").increase(RESTARTS);
+    let query = PanelQuery::new(restarts.sum_by(by.iter().copied()), legend);
+    Panel::time_series("Container restarts", Unit::None, vec![query])
+        .description("How often containers were started anew in the last 15 minutes.")
+}
+
+fn warnings() -> Panel {
+    let mut panel = Panel::logs("Warnings and errors").description("The latest records of severity warn and above.");
+    if let platform_core::dashboard::PanelContent::Logs { min_severity, .. } = &mut panel.content {
+        *min_severity = Some(Severity::Warn);
+    }
+    panel
+}
+
+fn availability() -> Panel {
+    let available = sum(metric("kube_deployment_status_replicas_available"), ["environment"]);
+    let desired = sum(metric("kube_deployment_spec_replicas"), ["environment"]);
+    let query = PanelQuery::new(100.0 * (available / desired), "{{environment}}");
+    Panel::stat("Replicas available", Unit::Percent, query)
+        .description("Replicas that are available, of those that are asked for.")
+        .width(12)
+}
+
+fn running_pods() -> Panel {
+    let pods = sum(metric("kube_pod_status_phase").eq("phase", "Running"), ["environment"]);
+    Panel::stat("Pods running", Unit::None, PanelQuery::new(pods, "{{environment}}"))
+        .description("Pods of which at least one container runs.")
+        .width(12)
+}
+
+fn replicas() -> Panel {
+    let by = ["environment", "deployment"];
+    let available = sum(metric("kube_deployment_status_replicas_available"), by);
+    let wanted = sum(metric("kube_deployment_spec_replicas"), by);
+    let queries = vec![
+        PanelQuery::new(available, "{{environment}} / {{deployment}} available"),
+        PanelQuery::new(wanted, "{{environment}} / {{deployment}} wanted"),
+    ];
+    Panel::time_series("Replicas", Unit::None, queries)
+        .description("Replicas of each application that are available and that are asked for.")
+}
+
+fn missing_replicas() -> Panel {
+    let by = ["environment", "deployment"];
+    let missing = sum(metric("kube_deployment_spec_replicas"), by)
+        - sum(metric("kube_deployment_status_replicas_available"), by);
+    Panel::time_series(
+        "Replicas missing",
+        Unit::None,
+        vec![PanelQuery::new(missing, "{{environment}} / {{deployment}}")],
+    )
+    .description("Replicas that are asked for and not available.")
+}
+
+fn waiting() -> Panel {
+    let reasons = Matcher::none_of("reason", ["ContainerCreating", "PodInitializing"]);
+    let waiting = metric("kube_pod_container_status_waiting_reason").matching(reasons);
+    let query = PanelQuery::new(
+        sum(waiting, ["environment", "container", "reason"]),
+        "{{environment}} / {{container}}: {{reason}}",
+    );
+    Panel::time_series("Containers that cannot start", Unit::None, vec![query])
+        .description("Waiting containers by reason: an image that cannot be pulled, a crash loop, a missing configuration.")
+}
+
+fn by_cluster(expression: Expression) -> PanelQuery {
+    PanelQuery::new(expression, "{{cluster}}")
+}
+
+fn sum<const N: usize>(of: Selector, by: [&str; N]) -> Expression {
+    Expression::from(of).sum_by(by)
+}
+
+fn average<const N: usize>(of: Selector, by: [&str; N]) -> Expression {
+    Expression::from(of).aggregate(Aggregation::Avg, by)
+}
