@@ -1,0 +1,234 @@
+//! The parent object of an ApplySet: what names its members.
+
+use crate::{
+    connection::{
+        api::{Api, Mode},
+        resource::{Resource, group_kind},
+    },
+    labels,
+};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use platform_core::{Error, ErrorKind, Result, cluster::SetOwner, manifest::ObjectRef};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// How this program signs the sets it manages: its name and version.
+const TOOLING: &str = concat!("platform/v", env!("CARGO_PKG_VERSION"));
+
+/// The set of a name: a ConfigMap in the system namespace, read once.
+#[derive(Debug)]
+pub(crate) struct ApplySet {
+    name: String,
+    owner: SetOwner,
+    id: String,
+    /// The live parent, if there is one.
+    parent: Option<Value>,
+}
+
+/// Where the members of a set may be: kinds and namespaces.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Hints {
+    pub(crate) group_kinds: BTreeSet<String>,
+    pub(crate) namespaces: BTreeSet<String>,
+}
+
+impl Hints {
+    pub(crate) fn of<'a>(objects: impl IntoIterator<Item = &'a ObjectRef>) -> Self {
+        let mut hints = Self::default();
+        for object in objects {
+            hints.group_kinds.insert(group_kind(object.group(), &object.kind));
+            hints.namespaces.extend(object.namespace.clone().filter(|n| n != labels::SETS_NAMESPACE));
+        }
+        hints
+    }
+
+    pub(crate) fn union(&self, other: &Self) -> Self {
+        Self {
+            group_kinds: self.group_kinds.union(&other.group_kinds).cloned().collect(),
+            namespaces: self.namespaces.union(&other.namespaces).cloned().collect(),
+        }
+    }
+}
+
+impl ApplySet {
+    /// Reads the parent. One that is another platform's is refused.
+    pub(crate) async fn read(api: &Api, name: &str, owner: &SetOwner) -> Result<Self> {
+        let parent_name = format!("{}{name}", labels::SET_PREFIX);
+        let parent = api.get(&config_maps(), Some(labels::SETS_NAMESPACE), &parent_name).await?;
+        if let Some(parent) = &parent
+            && labels::label(parent, labels::PLATFORM) != Some(owner.platform.as_str())
+        {
+            let whose = super::difference::whose(parent);
+            return Err(Error::new(ErrorKind::AlreadyExists, format!("there is a set of this name already, and {whose}"))
+                .subject(format!("set {name}"))
+                .help("choose another name for the platform or the set"));
+        }
+        Ok(Self { name: name.to_owned(), owner: owner.clone(), id: id(&parent_name), parent })
+    }
+
+    /// What the members' `part-of` label says.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Whether there is a parent.
+    pub(crate) fn exists(&self) -> bool {
+        self.parent.is_some()
+    }
+
+    /// The labels of every member.
+    pub(crate) fn member_labels(&self) -> [(&str, &str); 3] {
+        let [manager, platform] = labels::ownership(&self.owner);
+        [manager, platform, (labels::APPLYSET_PART_OF, &self.id)]
+    }
+
+    /// What the parent says about where members are.
+    pub(crate) fn hints(&self) -> Hints {
+        let annotation = |key: &str| -> BTreeSet<String> {
+            let annotations = self.parent.as_ref().and_then(|p| p.pointer("/metadata/annotations"));
+            let text = annotations.and_then(|a| a.get(key)).and_then(Value::as_str).unwrap_or_default();
+            text.split(',').filter(|part| !part.is_empty()).map(str::to_owned).collect()
+        };
+        Hints {
+            group_kinds: annotation(labels::APPLYSET_GROUP_KINDS),
+            namespaces: annotation(labels::APPLYSET_NAMESPACES),
+        }
+    }
+
+    /// Makes the parent say `hints`; nothing is written if it does. Answers whether something was.
+    pub(crate) async fn record(&mut self, api: &Api, hints: &Hints) -> Result<bool> {
+        if self.says(hints) {
+            return Ok(false);
+        }
+        if self.parent.is_none() {
+            self.ensure_namespace(api).await?;
+        }
+        // It is ours by its label, so that its annotations are too.
+        let (parent, _) = api.apply(&config_maps(), &self.wanted(hints), Mode::Write, true).await.map_err(|e| {
+            Error::from(e).operation("record").subject(format!("set {}", self.name))
+        })?;
+        self.parent = Some(parent);
+        Ok(true)
+    }
+
+    /// Deletes the parent.
+    pub(crate) async fn forget(&self, api: &Api) -> Result<()> {
+        let Some(uid) = self.parent.as_ref().and_then(|p| p.pointer("/metadata/uid")).and_then(Value::as_str) else {
+            return Ok(());
+        };
+        let name = format!("{}{}", labels::SET_PREFIX, self.name);
+        let reference = ObjectRef::new("v1", "ConfigMap", name).in_namespace(labels::SETS_NAMESPACE);
+        api.delete(&config_maps(), &reference, uid, "Background").await?;
+        Ok(())
+    }
+
+    fn wanted(&self, hints: &Hints) -> Value {
+        let join = |parts: &BTreeSet<String>| parts.iter().map(String::as_str).collect::<Vec<_>>().join(",");
+        let [manager, platform] = labels::ownership(&self.owner);
+        json!({
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {
+                "name": format!("{}{}", labels::SET_PREFIX, self.name),
+                "namespace": labels::SETS_NAMESPACE,
+                "labels": {
+                    manager.0: manager.1,
+                    platform.0: platform.1,
+                    labels::APPLYSET_ID: self.id,
+                },
+                "annotations": {
+                    labels::APPLYSET_TOOLING: TOOLING,
+                    labels::APPLYSET_GROUP_KINDS: join(&hints.group_kinds),
+                    labels::APPLYSET_NAMESPACES: join(&hints.namespaces),
+                },
+            },
+        })
+    }
+
+    fn says(&self, hints: &Hints) -> bool {
+        let Some(parent) = &self.parent else { return false };
+        let wanted = self.wanted(hints);
+        ["labels", "annotations"].iter().all(|part| {
+            let path = format!("/metadata/{part}");
+            let live = parent.pointer(&path);
+            wanted.pointer(&path).and_then(Value::as_object).is_some_and(|wanted| {
+                wanted.iter().all(|(key, value)| live.and_then(|live| live.get(key)) == Some(value))
+            })
+        })
+    }
+
+    async fn ensure_namespace(&self, api: &Api) -> Result<()> {
+        let namespaces = Resource::known("v1", "Namespace", "namespaces", false);
+        if api.get(&namespaces, None, labels::SETS_NAMESPACE).await?.is_some() {
+            return Ok(());
+        }
+        let [manager, platform] = labels::ownership(&self.owner);
+        let namespace = json!({
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": labels::SETS_NAMESPACE, "labels": {manager.0: manager.1, platform.0: platform.1}},
+        });
+        api.apply(&namespaces, &namespace, Mode::Write, false).await?;
+        Ok(())
+    }
+}
+
+/// The names of the sets of `owner`, sorted.
+pub(crate) async fn list_sets(api: &Api, owner: &SetOwner) -> Result<Vec<String>> {
+    let selector = format!("{}={},{}", labels::PLATFORM, owner.platform, labels::APPLYSET_ID);
+    let parents = api.list(&config_maps(), Some(labels::SETS_NAMESPACE), Some(&selector)).await?;
+    let mut names: Vec<String> = parents.iter().filter_map(set_name).collect();
+    names.sort();
+    Ok(names)
+}
+
+/// The name of the set with this id, for messages.
+pub(crate) async fn name_of(api: &Api, id: &str) -> Option<String> {
+    let selector = format!("{}={id}", labels::APPLYSET_ID);
+    let parents = api.list(&config_maps(), Some(labels::SETS_NAMESPACE), Some(&selector)).await.ok()?;
+    parents.first().and_then(set_name)
+}
+
+fn set_name(parent: &Value) -> Option<String> {
+    let name = parent.pointer("/metadata/name")?.as_str()?;
+    Some(name.strip_prefix(labels::SET_PREFIX)?.to_owned())
+}
+
+fn config_maps() -> Resource {
+    Resource::known("v1", "ConfigMap", "configmaps", true)
+}
+
+/// The id of the set whose parent is the ConfigMap `parent_name` in the system namespace:
+/// `applyset-<base64(sha256(<name>.<namespace>.<kind>.<group>))>-v1`, base64 being that of URLs without padding.
+fn id(parent_name: &str) -> String {
+    let text = format!("{parent_name}.{}.ConfigMap.", labels::SETS_NAMESPACE);
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    format!("applyset-{}-v1", BASE64_URL_SAFE_NO_PAD.encode(digest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_a_label_value_and_depends_on_the_name() {
+        // Checked against: printf applyset.a.platform-system.ConfigMap. | openssl dgst -sha256 -binary | basenc --base64url
+        assert_eq!(id("applyset.a"), ID_OF_A);
+        assert_ne!(id("applyset.a"), id("applyset.b"));
+        assert!(id(&"a".repeat(200)).len() <= 63);
+    }
+
+    const ID_OF_A: &str = "applyset-AoVulnXEbOvxTu1HG5T4JE4_JnpiNkD8ruZx_89moQQ-v1";
+
+    #[test]
+    fn hints_name_kinds_and_other_namespaces() {
+        let objects = [
+            ObjectRef::new("apps/v1", "Deployment", "web").in_namespace("a"),
+            ObjectRef::new("v1", "Service", "web").in_namespace(labels::SETS_NAMESPACE),
+            ObjectRef::new("v1", "Namespace", "a"),
+        ];
+        let hints = Hints::of(&objects);
+        assert_eq!(hints.group_kinds.iter().map(String::as_str).collect::<Vec<_>>(), ["Deployment.apps", "Namespace", "Service"]);
+        assert_eq!(hints.namespaces.iter().map(String::as_str).collect::<Vec<_>>(), ["a"]);
+    }
+}

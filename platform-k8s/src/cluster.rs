@@ -1,0 +1,146 @@
+//! One cluster over kube.
+
+use crate::{
+    apply,
+    connection::{
+        api::{Api, Request},
+        resource::Discovery,
+    },
+    readiness,
+};
+use async_trait::async_trait;
+use platform_core::{
+    Error, ErrorKind, Result,
+    cluster::{ApplyOptions, ApplyReport, Cluster, DeleteReport, ListOptions, ObjectDiff, ObjectHealth, SetOwner},
+    event::Progress,
+    manifest::{ManifestSet, ObjectRef},
+    name::ClusterName,
+};
+use serde::Deserialize;
+use serde_json::Value;
+use std::{fmt, sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+/// How long reading may take, retries and pages included.
+const READ_DEADLINE: Duration = Duration::from_secs(60);
+
+/// A cluster, reached through `kube`.
+///
+/// Made by [`Kubernetes::connect`](crate::Kubernetes::connect). Cheap to clone; clones share connections, the limit on concurrent
+/// requests and what they know of the kinds that the server serves.
+#[derive(Clone)]
+pub struct KubeCluster {
+    name: ClusterName,
+    api: Api,
+    discovery: Arc<Discovery>,
+}
+
+impl KubeCluster {
+    pub(crate) fn new(name: ClusterName, api: Api) -> Self {
+        Self { name, api, discovery: Arc::default() }
+    }
+
+    /// The client underneath, for what the platform has no word for. Its credentials stay fresh; timeouts and retries are the caller's.
+    pub fn client(&self) -> kube::Client {
+        self.api.client().clone()
+    }
+
+    async fn within<T>(
+        &self,
+        deadline: Duration,
+        operation: &str,
+        subject: String,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let result = match tokio::time::timeout(deadline, work).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::new(ErrorKind::Timeout, format!("it was not done within {deadline:?}"))
+                .help("run it again: what was done stays, and it goes on from there")),
+        };
+        result.map_err(|e| e.operation(operation).subject(format!("{subject} in cluster {}", self.name)))
+    }
+}
+
+impl fmt::Debug for KubeCluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KubeCluster").field("name", &self.name).field("api", &self.api).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Cluster for KubeCluster {
+    fn name(&self) -> &ClusterName {
+        &self.name
+    }
+
+    async fn version(&self) -> Result<String> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Version {
+            git_version: String,
+        }
+        let work = async {
+            let version: Version = self.api.read(Request::get("/version".to_owned())).await?;
+            Ok(version.git_version)
+        };
+        self.within(READ_DEADLINE, "read", "the version".to_owned(), work).await
+    }
+
+    async fn diff(&self, set: &ManifestSet, options: &ApplyOptions) -> Result<Vec<ObjectDiff>> {
+        let work = apply::diff(&self.api, &self.discovery, set, options);
+        self.within(options.deadline, "plan", format!("set {}", set.name()), work).await
+    }
+
+    async fn apply(&self, set: &ManifestSet, options: &ApplyOptions) -> Result<ApplyReport> {
+        let work = apply::apply(&self.api, &self.discovery, set, options);
+        self.within(options.deadline, "apply", format!("set {}", set.name()), work).await
+    }
+
+    async fn health(&self, objects: &[ObjectRef]) -> Result<Vec<ObjectHealth>> {
+        let work = readiness::health(&self.api, &self.discovery, objects);
+        self.within(READ_DEADLINE, "read", "the health of objects".to_owned(), work).await
+    }
+
+    async fn wait_ready(&self, objects: &[ObjectRef], deadline: Duration, progress: &Progress) -> Result<()> {
+        let until = Instant::now() + deadline;
+        readiness::wait_ready(&self.api, &self.discovery, objects, until, progress).await
+    }
+
+    async fn delete_set(&self, name: &str, options: &ApplyOptions) -> Result<DeleteReport> {
+        let work = apply::delete_set(&self.api, &self.discovery, name, options);
+        self.within(options.deadline, "delete", format!("set {name}"), work).await
+    }
+
+    async fn sets(&self, owner: &SetOwner) -> Result<Vec<String>> {
+        let work = apply::list_sets(&self.api, owner);
+        self.within(READ_DEADLINE, "list", format!("the sets of {}", owner.platform), work).await
+    }
+
+    async fn get(&self, object: &ObjectRef) -> Result<Option<Value>> {
+        let work = async {
+            let resource = self.discovery.find(&self.api, &object.api_version, &object.kind).await?;
+            // Of a kind that is not served there are no objects.
+            let Some(resource) = resource else { return Ok(None) };
+            if resource.namespaced && object.namespace.is_none() {
+                return Err(Error::invalid("its kind lives in namespaces, and it names none"));
+            }
+            Ok(self.api.get(&resource, object.namespace.as_deref(), &object.name).await?)
+        };
+        self.within(READ_DEADLINE, "read", object.to_string(), work).await
+    }
+
+    async fn list(&self, api_version: &str, kind: &str, options: &ListOptions) -> Result<Vec<Value>> {
+        let work = async {
+            let resource = self.discovery.expect(&self.api, api_version, kind).await?;
+            let selector: Vec<String> = options.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            let selector = (!selector.is_empty()).then(|| selector.join(","));
+            let mut items = self.api.list(&resource, options.namespace.as_deref(), selector.as_deref()).await?;
+            items.sort_by_cached_key(|item| {
+                let reference = resource.reference(item);
+                (reference.namespace, reference.name)
+            });
+            Ok(items)
+        };
+        self.within(READ_DEADLINE, "list", format!("{kind} of {api_version}"), work).await
+    }
+}

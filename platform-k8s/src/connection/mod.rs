@@ -1,0 +1,9 @@
+//! Reaching an API server: clients with fresh credentials, requests that end, kinds that are served.
+
+pub(crate) mod api;
+pub(crate) mod client;
+pub(crate) mod error;
+mod kubeconfig;
+pub(crate) mod resource;
+
+pub use kubeconfig::access_from_kubeconfig;

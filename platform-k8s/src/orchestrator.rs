@@ -1,0 +1,105 @@
+//! The orchestrator: connects to clusters and renders the platform's words to Kubernetes objects.
+
+use crate::{cluster::KubeCluster, components, connection, labels, render};
+use async_trait::async_trait;
+use platform_core::{
+    Application, Image, Result,
+    cluster::{Cluster, ClusterAccess},
+    component::{Component, ComponentSpec},
+    manifest::Manifest,
+    orchestrator::{IsolationScope, Orchestrator, Placement},
+};
+use serde_json::Value;
+use std::sync::Arc;
+
+/// Kubernetes as the platform's orchestrator.
+///
+/// ```
+/// use platform_k8s::Kubernetes;
+///
+/// let kubernetes = Kubernetes::default().concurrency(16).ingress_class("traefik");
+/// # let _ = kubernetes;
+/// ```
+#[derive(Debug, Clone)]
+pub struct Kubernetes {
+    field_manager: String,
+    concurrency: usize,
+    registry_mirror: Option<String>,
+    ingress_class: Option<String>,
+}
+
+impl Default for Kubernetes {
+    fn default() -> Self {
+        Self {
+            field_manager: labels::MANAGER.to_owned(),
+            concurrency: Self::DEFAULT_CONCURRENCY,
+            registry_mirror: None,
+            ingress_class: None,
+        }
+    }
+}
+
+impl Kubernetes {
+    /// How many requests to one API server are under way at once unless told otherwise.
+    pub const DEFAULT_CONCURRENCY: usize = 32;
+
+    /// Sets the field manager of server-side apply. Default: `platform`. Two programs that manage the same platform must
+    /// use the same one, or each is a stranger to the other's fields.
+    #[must_use]
+    pub fn field_manager(mut self, name: impl Into<String>) -> Self {
+        self.field_manager = name.into();
+        self
+    }
+
+    /// Sets how many requests to one API server are under way at once, at least 1.
+    #[must_use]
+    pub fn concurrency(mut self, requests: usize) -> Self {
+        self.concurrency = requests.max(1);
+        self
+    }
+
+    /// Takes the images of the catalogue's components from a mirror: `HOST[:PORT][/PATH]` stands in place of the registry's host.
+    /// Images that are named by a component's spec or an application are left as they are.
+    #[must_use]
+    pub fn registry_mirror(mut self, mirror: impl Into<String>) -> Self {
+        self.registry_mirror = Some(mirror.into());
+        self
+    }
+
+    /// Sets the class of the ingresses of applications. Default: none, which leaves it to the cluster's default class.
+    #[must_use]
+    pub fn ingress_class(mut self, class: impl Into<String>) -> Self {
+        self.ingress_class = Some(class.into());
+        self
+    }
+
+    /// Like [`Orchestrator::connect`], with the type that has kube's client inside.
+    pub fn connect_kube(&self, access: &ClusterAccess) -> Result<KubeCluster> {
+        let client = connection::client::client(access)?;
+        let api = connection::api::Api::new(client, &self.field_manager, self.concurrency);
+        Ok(KubeCluster::new(access.cluster.clone(), api))
+    }
+}
+
+#[async_trait]
+impl Orchestrator for Kubernetes {
+    async fn connect(&self, access: &ClusterAccess) -> Result<Arc<dyn Cluster>> {
+        Ok(Arc::new(self.connect_kube(access)?))
+    }
+
+    fn isolation(&self, scope: &IsolationScope) -> Result<Vec<Manifest>> {
+        render::isolation(scope)
+    }
+
+    fn application(&self, application: &Application, image: &Image, placement: &Placement) -> Result<Vec<Manifest>> {
+        render::application(application, image, placement, self.ingress_class.as_deref())
+    }
+
+    fn running_image(&self, application: &Application, object: &Value) -> Option<Image> {
+        render::running_image(application, object)
+    }
+
+    fn component(&self, spec: &ComponentSpec) -> Result<Arc<dyn Component>> {
+        components::find(spec, self.registry_mirror.as_deref())
+    }
+}

@@ -1,0 +1,194 @@
+//! The pods behind a workload, which know why it is not ready.
+
+use super::{Verdict, pod};
+use crate::connection::{api::Api, resource::Resource};
+use platform_core::{Result, manifest::ObjectRef};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// Pods and ReplicaSets by namespace and name.
+#[derive(Debug, Default)]
+pub(crate) struct Surroundings {
+    pub(super) pods: BTreeMap<(String, String), Value>,
+    pub(super) replica_sets: BTreeMap<(String, String), Value>,
+}
+
+/// Whether the kind makes pods.
+pub(crate) fn needs_pods(object: &ObjectRef) -> bool {
+    matches!(
+        (object.group(), object.kind.as_str()),
+        ("apps", "Deployment" | "StatefulSet" | "DaemonSet" | "ReplicaSet") | ("batch", "Job")
+    )
+}
+
+/// Whether the kind makes its pods through ReplicaSets.
+pub(super) fn needs_replica_sets(object: &ObjectRef) -> bool {
+    object.group() == "apps" && object.kind == "Deployment"
+}
+
+pub(super) fn pods() -> Resource {
+    Resource::known("v1", "Pod", "pods", true)
+}
+
+pub(super) fn replica_sets() -> Resource {
+    Resource::known("apps/v1", "ReplicaSet", "replicasets", true)
+}
+
+impl Surroundings {
+    /// Reads what is behind one workload.
+    pub(super) async fn read(api: &Api, object: &ObjectRef, live: &Value) -> Result<Self> {
+        let mut around = Self::default();
+        let Some(selector) = live.pointer("/spec/selector").and_then(selector) else { return Ok(around) };
+        let namespace = object.namespace.as_deref();
+        for found in api.list(&pods(), namespace, Some(&selector)).await? {
+            around.pods.insert(key(&found), found);
+        }
+        if needs_replica_sets(object) {
+            for found in api.list(&replica_sets(), namespace, Some(&selector)).await? {
+                around.replica_sets.insert(key(&found), found);
+            }
+        }
+        Ok(around)
+    }
+
+    /// A better word on a workload that is in progress: failed, or what its pods wait for.
+    ///
+    /// Only pods of the newest revision count. Those of the one before may well be the broken ones that are being replaced.
+    pub(super) fn explain(&self, object: &ObjectRef, live: &Value, so_far: &Verdict) -> Option<Verdict> {
+        let pods: Vec<&Value> = self.newest_pods(object, live)?;
+        if let Some(failure) = pods.iter().find_map(|pod| pod::failure(pod)) {
+            return Some(Verdict::failed(failure));
+        }
+        let waiting = pods.iter().find_map(|pod| pod::waiting(pod))?;
+        Some(Verdict::in_progress(format!("{}: {waiting}", so_far.message)))
+    }
+
+    fn newest_pods(&self, object: &ObjectRef, live: &Value) -> Option<Vec<&Value>> {
+        let uid = live.pointer("/metadata/uid")?;
+        let text = |object: &'_ Value, path: &str| object.pointer(path).and_then(Value::as_str).map(str::to_owned);
+        let owned_by = |uid: &Value| self.pods.values().filter(|pod| owner(pod) == Some(uid)).collect::<Vec<_>>();
+        match object.kind.as_str() {
+            "Deployment" => {
+                let revision = "/metadata/annotations/deployment.kubernetes.io~1revision";
+                let wanted = text(live, revision);
+                let newest = self
+                    .replica_sets
+                    .values()
+                    .filter(|set| owner(set) == Some(uid))
+                    .filter(|set| wanted.is_none() || text(set, revision) == wanted)
+                    .max_by_key(|set| text(set, revision).and_then(|r| r.parse::<u64>().ok()))?;
+                Some(owned_by(newest.pointer("/metadata/uid")?))
+            }
+            "StatefulSet" => {
+                let wanted = text(live, "/status/updateRevision");
+                let mut pods = owned_by(uid);
+                pods.retain(|pod| wanted.is_none() || text(pod, "/metadata/labels/controller-revision-hash") == wanted);
+                Some(pods)
+            }
+            "DaemonSet" => {
+                let wanted = text(live, "/metadata/annotations/deprecated.daemonset.template.generation");
+                let mut pods = owned_by(uid);
+                pods.retain(|pod| {
+                    let generation = text(pod, "/metadata/labels/pod-template-generation");
+                    wanted.is_none() || generation.is_none() || generation == wanted
+                });
+                Some(pods)
+            }
+            _ => Some(owned_by(uid)),
+        }
+    }
+}
+
+/// The UID of the controller that made an object.
+fn owner(object: &Value) -> Option<&Value> {
+    let owners = object.pointer("/metadata/ownerReferences")?.as_array()?;
+    owners.iter().find(|owner| owner.get("controller").and_then(Value::as_bool) == Some(true))?.get("uid")
+}
+
+pub(super) fn key(object: &Value) -> (String, String) {
+    let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
+    (text("/metadata/namespace"), text("/metadata/name"))
+}
+
+/// A `LabelSelector` as a list takes it; `None` if it selects nothing that could be written so.
+fn selector(selector: &Value) -> Option<String> {
+    let mut parts = Vec::new();
+    for (key, value) in selector.get("matchLabels").and_then(Value::as_object).into_iter().flatten() {
+        parts.push(format!("{key}={}", value.as_str()?));
+    }
+    for expression in selector.get("matchExpressions").and_then(Value::as_array).into_iter().flatten() {
+        let key = expression.get("key")?.as_str()?;
+        let values: Vec<&str> =
+            expression.get("values").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        let values = values.join(",");
+        parts.push(match expression.get("operator")?.as_str()? {
+            "In" => format!("{key} in ({values})"),
+            "NotIn" => format!("{key} notin ({values})"),
+            "Exists" => key.to_owned(),
+            "DoesNotExist" => format!("!{key}"),
+            _ => return None,
+        });
+    }
+    (!parts.is_empty()).then(|| parts.join(","))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::readiness::assess;
+    use platform_core::cluster::Readiness;
+    use serde_json::json;
+
+    fn owned(kind: &str, name: &str, owner: &str, more: &Value) -> Value {
+        let mut object = json!({"kind": kind, "metadata": {"name": name, "namespace": "a", "uid": name,
+            "ownerReferences": [{"uid": owner, "controller": true}]}});
+        for (path, value) in more.as_object().unwrap() {
+            if path == "revision" {
+                object["metadata"]["annotations"] = json!({"deployment.kubernetes.io/revision": value});
+            } else {
+                object[path] = value.clone();
+            }
+        }
+        object
+    }
+
+    fn crashing() -> Value {
+        json!({"status": {"phase": "Running", "containerStatuses": [
+            {"name": "web", "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}}]}})
+    }
+
+    #[test]
+    fn only_pods_of_the_newest_revision_fail_a_rollout() {
+        let deployment = json!({
+            "metadata": {"uid": "d", "annotations": {"deployment.kubernetes.io/revision": "2"}},
+            "spec": {"replicas": 1},
+        });
+        let reference = ObjectRef::new("apps/v1", "Deployment", "web").in_namespace("a");
+        let mut around = Surroundings::default();
+        let mut add = |set: &str, revision: &str, pod: &Value| {
+            let replica_set = owned("ReplicaSet", set, "d", &json!({"revision": revision}));
+            let pod = owned("Pod", &format!("{set}-pod"), set, pod);
+            around.replica_sets.insert(key(&replica_set), replica_set);
+            around.pods.insert(key(&pod), pod);
+        };
+        add("old", "1", &crashing());
+        add("new", "2", &json!({"status": {"phase": "Pending"}}));
+        let health = assess(&reference, Some(&deployment), &around);
+        assert_eq!(health.readiness, Readiness::InProgress);
+        assert_eq!(health.message, "0 of 1 replicas are updated: pod new-pod is pending");
+
+        let pod = owned("Pod", "new-pod", "new", &crashing());
+        around.pods.insert(key(&pod), pod);
+        let health = assess(&reference, Some(&deployment), &around);
+        assert_eq!(health.readiness, Readiness::Failed);
+        assert_eq!(health.message, "CrashLoopBackOff in pod new-pod, container web: back-off");
+    }
+
+    #[test]
+    fn selectors_are_written_as_lists_take_them() {
+        let written = selector(&json!({"matchLabels": {"a": "1"}, "matchExpressions": [
+            {"key": "b", "operator": "In", "values": ["1", "2"]}, {"key": "c", "operator": "DoesNotExist"}]}));
+        assert_eq!(written.as_deref(), Some("a=1,b in (1,2),!c"));
+        assert_eq!(selector(&json!({})), None);
+    }
+}
