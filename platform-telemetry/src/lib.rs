@@ -3,5 +3,9 @@
 pub mod alerting;
 pub mod console;
 pub mod dashboards;
+mod engine;
 mod http;
 pub mod notifiers;
+pub mod pipeline;
+pub mod sources;
+pub mod store;

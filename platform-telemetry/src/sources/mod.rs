@@ -1,0 +1,29 @@
+//! Where telemetry comes from: this machine, files, HTTP targets, this program's events, clusters.
+//!
+//! | source | reads | emits |
+//! |---|---|---|
+//! | [`HostSource`] | `/proc` and file systems | `node_*`, as the node exporter |
+//! | [`ProcessSource`] | `/proc/self` | `process_*`, as Prometheus' client libraries |
+//! | [`ScrapeSource`] | HTTP targets in the text format | their metrics, `up`, `scrape_*`, as Prometheus |
+//! | [`FileTail`] | log files, across rotations and restarts | log records |
+//! | [`TracingSource`] | events of the `tracing` crate | log records |
+//! | [`ClusterStateSource`] | a cluster's objects and Events | `kube_*`, as kube-state-metrics, and log records |
+//!
+//! All are run by a [pipeline](crate::pipeline).
+
+mod events;
+mod host;
+//TMP mod kubernetes;
+mod process;
+mod samples;
+//TMP mod scrape;
+mod staleness;
+mod tail;
+
+pub use events::{TracingLayer, TracingSource, TracingStats, tracing_source};
+pub use host::{HostSource, HostSourceBuilder};
+//TMP pub use kubernetes::{ClusterStateSource, ClusterStateSourceBuilder};
+pub use process::ProcessSource;
+//TMP pub use scrape::{ACCEPT, ScrapeSource, ScrapeSourceBuilder};
+pub use staleness::{STALE, is_stale};
+pub use tail::{FileTail, FileTailBuilder, StartAt, TailStats};

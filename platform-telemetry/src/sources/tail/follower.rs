@@ -1,0 +1,320 @@
+//! One file that is followed.
+
+use super::{
+    checkpoint::{
+        Fingerprint, HEAD_BYTES, Identity, Position, TAIL_BYTES, read_exactly, tail_bytes, tail_fingerprint,
+    },
+    lines::{Line, LineDecoder},
+};
+use platform_core::clock::Timestamp;
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io,
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime},
+};
+
+const READ_BYTES: usize = 64 * 1024;
+const CHUNK_LINES: usize = 1_000;
+const CHUNK_BYTES: usize = 1024 * 1024;
+/// How many times a batch is refused for good before its lines are given up.
+const REFUSALS: u32 = 3;
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// A file, how far it was read, and how far what was read is durable.
+#[derive(Debug)]
+pub(super) struct Follower {
+    /// Where it is now.
+    pub(super) path: PathBuf,
+    /// What it was called when it was first seen: the label of its lines.
+    pub(super) name: String,
+    pub(super) identity: Identity,
+    /// Since when its path is another file's or nobody's.
+    pub(super) rotated: Option<Instant>,
+    file: File,
+    decoder: LineDecoder,
+    /// The next byte to read.
+    read: u64,
+    /// Everything before is durable.
+    durable: u64,
+    durable_tail: Fingerprint,
+    outstanding: VecDeque<Outstanding>,
+    head: Vec<u8>,
+    /// The last bytes before `read`.
+    tail: Vec<u8>,
+    checked: Option<(u64, SystemTime)>,
+    grown: Instant,
+    /// Raised when the file starts anew, so that what was read before no longer counts.
+    generation: u64,
+    next: u64,
+    refusals: u32,
+    failures: u32,
+    wait_until: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Outstanding {
+    number: u64,
+    end: u64,
+    tail: Fingerprint,
+    lines: u64,
+    outcome: Option<Outcome>,
+}
+
+/// What became of a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Durable,
+    /// Worth another attempt.
+    Failed,
+    /// The sink will not take it.
+    Refused,
+}
+
+/// Which chunk of a follower.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ticket {
+    generation: u64,
+    number: u64,
+    lines: u64,
+}
+
+/// Lines read together.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    pub(super) lines: Vec<Line>,
+    pub(super) ticket: Ticket,
+    /// The last of them has no end yet.
+    pub(super) partial: bool,
+    pub(super) bytes: u64,
+}
+
+/// What settling a chunk meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Settled {
+    pub(super) delivered: u64,
+    pub(super) lost: u64,
+    pub(super) rewound: bool,
+}
+
+impl Follower {
+    /// Follows `file` from `offset`.
+    pub(super) fn new(
+        path: &Path,
+        file: File,
+        offset: u64,
+        line_limit: usize,
+        now: Instant,
+    ) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        let head_len = usize::try_from(offset).unwrap_or(usize::MAX).min(HEAD_BYTES);
+        Ok(Self {
+            path: path.to_owned(),
+            name: path.to_string_lossy().into_owned(),
+            identity: Identity::of(&metadata),
+            rotated: None,
+            decoder: LineDecoder::new(line_limit),
+            read: offset,
+            durable: offset,
+            durable_tail: tail_fingerprint(&file, offset)?,
+            outstanding: VecDeque::new(),
+            head: read_exactly(&file, 0, head_len)?,
+            tail: tail_bytes(&file, offset)?,
+            checked: None,
+            grown: now,
+            generation: 0,
+            next: 0,
+            refusals: 0,
+            failures: 0,
+            wait_until: None,
+            file,
+        })
+    }
+
+    /// Whether the file was truncated or rewritten since it was last read; then it is read from its beginning.
+    ///
+    /// Answers how many bytes are known to have gone unread, and what was held of an unfinished line.
+    pub(super) fn truncated(&mut self, now: Instant) -> io::Result<Option<(u64, Option<Chunk>)>> {
+        let metadata = self.file.metadata()?;
+        let state = (metadata.len(), metadata.modified()?);
+        if self.checked == Some(state) {
+            return Ok(None);
+        }
+        let fits = metadata.len() >= self.read
+            && read_exactly(&self.file, 0, self.head.len())? == self.head
+            && tail_bytes(&self.file, self.read)? == self.tail;
+        let seen = self.checked.map_or(0, |(len, _)| len);
+        self.checked = Some(state);
+        if fits {
+            return Ok(None);
+        }
+        let unread = seen.saturating_sub(self.read);
+        let held = self.decoder.flush();
+        self.generation += 1;
+        self.outstanding.clear();
+        self.head.clear();
+        self.tail.clear();
+        (self.read, self.durable, self.durable_tail) = (0, 0, Fingerprint::of(b""));
+        (self.refusals, self.failures, self.wait_until) = (0, 0, None);
+        self.grown = now;
+        // Its rest, if there ever was one, went with the truncation.
+        self.decoder = self.decoder.fresh();
+        let chunk = held.map(|line| self.issue(vec![line], true, 0)).transpose()?;
+        Ok(Some((unread, chunk)))
+    }
+
+    /// Reads the next lines; `None` when there are none now.
+    ///
+    /// A line without an end is given away once the file has not grown for `grace`.
+    pub(super) fn read(&mut self, now: Instant, grace: Duration) -> io::Result<Option<Chunk>> {
+        if self.wait_until.is_some_and(|until| now < until) {
+            return Ok(None);
+        }
+        self.wait_until = None;
+        let start = self.read;
+        let (mut lines, mut bytes) = (Vec::new(), 0);
+        let mut buffer = vec![0; READ_BYTES];
+        while lines.len() < CHUNK_LINES && bytes < CHUNK_BYTES {
+            let read = match self.file.read_at(&mut buffer, self.read) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(e),
+            };
+            let mut rest = buffer.get(..read).unwrap_or_default();
+            while !rest.is_empty() && lines.len() < CHUNK_LINES && bytes < CHUNK_BYTES {
+                let (taken, line) = self.decoder.take(rest);
+                let (piece, after) = rest.split_at(taken.min(rest.len()));
+                self.consume(piece);
+                rest = after;
+                if let Some(line) = line {
+                    bytes += line.bytes.len();
+                    lines.push(line);
+                }
+            }
+        }
+        if self.read > start {
+            self.grown = now;
+        }
+        let mut partial = false;
+        if lines.is_empty() && now.saturating_duration_since(self.grown) >= grace {
+            let held = self.decoder.flush();
+            partial = held.is_some();
+            lines.extend(held);
+        }
+        let read = self.read - start;
+        if lines.is_empty() {
+            // Ends of lines whose text was given away before: nothing to deliver, but durable with what is before them.
+            if self.decoder.is_empty() && self.outstanding.is_empty() && self.durable < self.read {
+                (self.durable, self.durable_tail) = (self.read, Fingerprint::of(&self.tail));
+            }
+            return Ok(None);
+        }
+        self.issue(lines, partial, read).map(Some)
+    }
+
+    fn issue(&mut self, lines: Vec<Line>, partial: bool, bytes: u64) -> io::Result<Chunk> {
+        // What the decoder holds is read, but belongs to a line of a later chunk.
+        let end = self.read - self.decoder.held_bytes();
+        let ticket = Ticket { generation: self.generation, number: self.next, lines: lines.len() as u64 };
+        self.next += 1;
+        self.outstanding.push_back(Outstanding {
+            number: ticket.number,
+            end,
+            tail: tail_fingerprint(&self.file, end)?,
+            lines: ticket.lines,
+            outcome: None,
+        });
+        Ok(Chunk { lines, ticket, partial, bytes })
+    }
+
+    fn consume(&mut self, piece: &[u8]) {
+        self.read += piece.len() as u64;
+        let room = HEAD_BYTES.saturating_sub(self.head.len());
+        self.head.extend(piece.iter().take(room));
+        self.tail.extend_from_slice(piece.get(piece.len().saturating_sub(TAIL_BYTES)..).unwrap_or_default());
+        let surplus = self.tail.len().saturating_sub(TAIL_BYTES);
+        self.tail.drain(..surplus);
+    }
+
+    /// Notes what became of a chunk, and moves the durable position over what is durable without a gap.
+    pub(super) fn settle(&mut self, ticket: Ticket, outcome: Outcome, now: Instant) -> io::Result<Settled> {
+        let mut settled = Settled::default();
+        if ticket.generation != self.generation {
+            match outcome {
+                Outcome::Durable => settled.delivered = ticket.lines,
+                // The file that had them starts anew: they cannot be read again.
+                Outcome::Failed | Outcome::Refused => settled.lost = ticket.lines,
+            }
+            return Ok(settled);
+        }
+        // One that is not found was read again after a failure before it.
+        if let Some(found) = self.outstanding.iter_mut().find(|o| o.number == ticket.number) {
+            found.outcome = Some(outcome);
+        }
+        while let Some(outcome) = self.outstanding.front().and_then(|front| front.outcome) {
+            match outcome {
+                Outcome::Durable => {
+                    settled.delivered += self.advance();
+                    (self.refusals, self.failures) = (0, 0);
+                }
+                Outcome::Refused if self.refusals + 1 >= REFUSALS => {
+                    settled.lost += self.advance();
+                    self.refusals = 0;
+                }
+                Outcome::Failed | Outcome::Refused => {
+                    self.refusals += u32::from(outcome == Outcome::Refused);
+                    self.rewind(now)?;
+                    settled.rewound = true;
+                }
+            }
+        }
+        Ok(settled)
+    }
+
+    fn advance(&mut self) -> u64 {
+        self.outstanding.pop_front().map_or(0, |front| {
+            (self.durable, self.durable_tail) = (front.end, front.tail);
+            front.lines
+        })
+    }
+
+    /// Reads again from the durable position, after a while.
+    fn rewind(&mut self, now: Instant) -> io::Result<()> {
+        self.outstanding.clear();
+        self.decoder = self.decoder.fresh();
+        self.read = self.durable;
+        self.tail = tail_bytes(&self.file, self.read)?;
+        self.head.truncate(usize::try_from(self.read).unwrap_or(usize::MAX));
+        self.checked = None;
+        self.grown = now;
+        let wait = FIRST_WAIT.saturating_mul(1 << self.failures.min(6)).min(LONGEST_WAIT);
+        self.failures += 1;
+        self.wait_until = Some(now + wait);
+        Ok(())
+    }
+
+    /// Whether everything is delivered and nothing has come for `idle`.
+    pub(super) fn is_finished(&self, now: Instant, idle: Duration) -> bool {
+        self.outstanding.is_empty()
+            && self.decoder.is_empty()
+            && self.wait_until.is_none()
+            && now.saturating_duration_since(self.grown) >= idle
+    }
+
+    /// The durable position.
+    pub(super) fn position(&self, seen: Timestamp) -> Position {
+        let head = usize::try_from(self.durable).unwrap_or(usize::MAX).min(self.head.len());
+        Position {
+            path: self.path.clone(),
+            identity: self.identity,
+            offset: self.durable,
+            head: Fingerprint::of(self.head.get(..head).unwrap_or_default()),
+            tail: self.durable_tail,
+            seen,
+        }
+    }
+}

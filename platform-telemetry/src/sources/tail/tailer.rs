@@ -1,0 +1,359 @@
+//! All files of a tail: which there are, which are the same under another name, and what to read next.
+
+use super::{
+    checkpoint::{Checkpoint, Identity, Position},
+    follower::{Follower, Outcome, Ticket},
+    record::record,
+    stats::Counters,
+};
+use platform_core::{
+    clock::Timestamp,
+    telemetry::{Labels, LogRecord},
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+/// How long the position in a file that is not there is kept: a volume may be mounted later.
+const FORGET_AFTER: Duration = Duration::from_secs(7 * 86_400);
+
+/// Where reading begins in a file that is seen for the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum StartAt {
+    /// Everything it has.
+    Beginning,
+    /// Only what comes from now on: at the start of its last line if that is unfinished.
+    #[default]
+    End,
+}
+
+/// How a tail reads.
+#[derive(Debug, Clone)]
+pub(super) struct Config {
+    pub(super) patterns: Vec<String>,
+    pub(super) source: String,
+    pub(super) labels: Labels,
+    pub(super) start_at: StartAt,
+    pub(super) line_limit: usize,
+    pub(super) partial_grace: Duration,
+    pub(super) rotated_idle: Duration,
+}
+
+/// Records of one file.
+#[derive(Debug)]
+pub(super) struct Batched {
+    pub(super) follower: u64,
+    pub(super) ticket: Ticket,
+    pub(super) records: Vec<LogRecord>,
+}
+
+/// Follows files. Does nothing by itself: somebody polls it and tells it what became of what it read.
+#[derive(Debug)]
+pub(super) struct Tailer {
+    config: Arc<Config>,
+    counters: Arc<Counters>,
+    followers: BTreeMap<u64, Follower>,
+    next: u64,
+    /// Positions of a former run whose files have not been found.
+    former: Vec<Position>,
+    /// Patterns whose present files are not new.
+    former_patterns: BTreeSet<String>,
+    first: bool,
+    /// Whose turn it is.
+    turn: u64,
+    unreadable: BTreeSet<PathBuf>,
+}
+
+impl Tailer {
+    /// Continues at `checkpoint`, if there is one.
+    pub(super) fn new(config: Arc<Config>, counters: Arc<Counters>, checkpoint: Option<Checkpoint>) -> Self {
+        let (former, former_patterns) =
+            checkpoint.map_or_else(Default::default, |c| (c.files, c.patterns.into_iter().collect()));
+        Self {
+            config,
+            counters,
+            followers: BTreeMap::new(),
+            next: 0,
+            former,
+            former_patterns,
+            first: true,
+            turn: 0,
+            unreadable: BTreeSet::new(),
+        }
+    }
+
+    /// Looks for files and reads at most `room` batches.
+    pub(super) fn poll(&mut self, now: Instant, wall: Timestamp, room: usize) -> Vec<Batched> {
+        self.discover(now);
+        let mut batches = Vec::new();
+        let mut idle = BTreeSet::new();
+        while batches.len() < room {
+            // One batch of each in turn, so that a busy file does not starve the others.
+            let turn = self.turn;
+            let after = self.followers.range(turn..).map(|(id, _)| *id).find(|id| !idle.contains(id));
+            let Some(id) = after.or_else(|| self.followers.keys().copied().find(|id| !idle.contains(id)))
+            else {
+                break;
+            };
+            self.turn = id + 1;
+            match self.read(id, now, wall) {
+                Ok(Some(batch)) => {
+                    if let Some(follower) = self.followers.get(&id) {
+                        self.unreadable.remove(&follower.path);
+                    }
+                    batches.push(batch);
+                }
+                Ok(None) => {
+                    idle.insert(id);
+                }
+                Err(error) => {
+                    self.complain(id, &error);
+                    idle.insert(id);
+                }
+            }
+        }
+        self.retire(now);
+        batches
+    }
+
+    /// Notes what became of a batch.
+    pub(super) fn settle(&mut self, follower: u64, ticket: Ticket, outcome: Outcome, now: Instant) {
+        // A follower is kept until everything of it is settled; one that is gone has nothing left to note.
+        let Some(follower) = self.followers.get_mut(&follower) else { return };
+        if outcome != Outcome::Durable {
+            self.counters.deliveries_failed.fetch_add(1, Ordering::Relaxed);
+        }
+        match follower.settle(ticket, outcome, now) {
+            Ok(settled) => {
+                self.counters.lines_delivered.fetch_add(settled.delivered, Ordering::Relaxed);
+                if settled.lost > 0 {
+                    self.counters.lines_lost.fetch_add(settled.lost, Ordering::Relaxed);
+                    tracing::error!(
+                        file = follower.name,
+                        lines = settled.lost,
+                        "lines of a log were lost: they were not stored and cannot be read again"
+                    );
+                }
+                if settled.rewound {
+                    tracing::warn!(file = follower.name, "lines of a log were not stored and are read again");
+                }
+            }
+            Err(error) => {
+                tracing::warn!(file = follower.name, %error, "a log cannot be read again");
+                self.counters.read_errors.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// How far everything is durable.
+    pub(super) fn checkpoint(&self, wall: Timestamp) -> Checkpoint {
+        let kept = self.former.iter().filter(|position| wall.since(position.seen) < FORGET_AFTER).cloned();
+        let files = self.followers.values().map(|follower| follower.position(wall)).chain(kept).collect();
+        Checkpoint::new(self.config.patterns.clone(), files)
+    }
+
+    fn discover(&mut self, now: Instant) {
+        let first = std::mem::replace(&mut self.first, false);
+        let mut present = BTreeMap::new();
+        for pattern in &self.config.patterns {
+            // On the first look, files of a pattern that was not followed before were there before us.
+            let is_old = first && !self.former_patterns.contains(pattern);
+            for path in expand(pattern) {
+                // A link counts as what it leads to.
+                if let Ok(metadata) = std::fs::metadata(&path)
+                    && metadata.is_file()
+                {
+                    present.entry(path).or_insert((Identity::of(&metadata), is_old));
+                }
+            }
+        }
+        self.note_renames(&present, now);
+        let mut known: BTreeSet<Identity> = self.followers.values().map(|f| f.identity).collect();
+        for (path, (identity, is_old)) in &present {
+            if known.insert(*identity)
+                && let Err(error) = self.open(path, *is_old, now)
+            {
+                known.remove(identity);
+                // A file that is gone between the look and the opening is no news.
+                if error.kind() != io::ErrorKind::NotFound && self.unreadable.insert(path.clone()) {
+                    self.counters.read_errors.fetch_add(1, Ordering::Relaxed);
+                    tracing::warn!(file = %path.display(), %error, "a log cannot be opened; trying again");
+                }
+            }
+        }
+        if first {
+            self.find_renamed(now);
+        }
+        self.counters.files.store(self.followers.len() as u64, Ordering::Relaxed);
+    }
+
+    /// Files that have another name now, and those whose name has another file.
+    fn note_renames(&mut self, present: &BTreeMap<PathBuf, (Identity, bool)>, now: Instant) {
+        for follower in self.followers.values_mut() {
+            let at_its_path = present.get(&follower.path).map(|(identity, _)| *identity);
+            if at_its_path == Some(follower.identity) {
+                follower.rotated = None;
+            } else if let Some((path, _)) = present.iter().find(|(_, (id, _))| *id == follower.identity) {
+                self.counters.rotations.fetch_add(1, Ordering::Relaxed);
+                follower.path.clone_from(path);
+                follower.rotated = None;
+            } else if follower.rotated.is_none() {
+                self.counters.rotations.fetch_add(1, Ordering::Relaxed);
+                follower.rotated = Some(now);
+            }
+        }
+    }
+
+    fn open(&mut self, path: &Path, is_old: bool, now: Instant) -> io::Result<()> {
+        let file = File::open(path)?;
+        let identity = Identity::of(&file.metadata()?);
+        // After a reboot, a volume may have another device number.
+        let former = self.former.iter().position(|position| {
+            position.identity.inode == identity.inode
+                && (position.identity.device == identity.device || position.path == path)
+        });
+        let offset = match former.map(|at| self.former.swap_remove(at)) {
+            Some(position) if position.fits(&file)? => position.offset,
+            // The number belongs to another file now, or it was rewritten while nobody looked.
+            Some(_) => 0,
+            None if is_old && self.config.start_at == StartAt::End => {
+                last_line(&file, self.config.line_limit)?
+            }
+            None => 0,
+        };
+        let follower = Follower::new(path, file, offset, self.config.line_limit, now)?;
+        self.unreadable.remove(path);
+        self.followers.insert(self.next, follower);
+        self.next += 1;
+        Ok(())
+    }
+
+    /// Looks for files that were renamed out of the patterns while nobody looked: what they have more is read too.
+    fn find_renamed(&mut self, now: Instant) {
+        let directories: BTreeSet<PathBuf> =
+            self.former.iter().filter_map(|position| position.path.parent().map(Path::to_owned)).collect();
+        for entry in directories.iter().filter_map(|dir| std::fs::read_dir(dir).ok()).flatten().flatten() {
+            let Ok(metadata) = entry.metadata() else { continue };
+            let identity = Identity::of(&metadata);
+            let Some(at) = self.former.iter().position(|position| position.identity == identity) else {
+                continue;
+            };
+            let opened = || -> io::Result<Option<Follower>> {
+                let (Some(position), true) = (self.former.get(at), metadata.is_file()) else {
+                    return Ok(None);
+                };
+                let file = File::open(entry.path())?;
+                if !position.fits(&file)? {
+                    return Ok(None);
+                }
+                let mut follower =
+                    Follower::new(&position.path, file, position.offset, self.config.line_limit, now)?;
+                follower.path = entry.path();
+                follower.rotated = Some(now);
+                Ok(Some(follower))
+            };
+            if let Ok(Some(follower)) = opened() {
+                self.former.swap_remove(at);
+                self.counters.rotations.fetch_add(1, Ordering::Relaxed);
+                self.followers.insert(self.next, follower);
+                self.next += 1;
+            }
+        }
+    }
+
+    fn read(&mut self, id: u64, now: Instant, wall: Timestamp) -> io::Result<Option<Batched>> {
+        let Some(follower) = self.followers.get_mut(&id) else { return Ok(None) };
+        let chunk = match follower.truncated(now)? {
+            None => follower.read(now, self.config.partial_grace)?,
+            Some((unread, held)) => {
+                self.counters.truncations.fetch_add(1, Ordering::Relaxed);
+                self.counters.bytes_lost.fetch_add(unread, Ordering::Relaxed);
+                if unread > 0 {
+                    tracing::warn!(
+                        file = follower.name,
+                        bytes = unread,
+                        "a log was truncated before all of it was read"
+                    );
+                }
+                match held {
+                    Some(chunk) => Some(chunk),
+                    None => follower.read(now, self.config.partial_grace)?,
+                }
+            }
+        };
+        let Some(chunk) = chunk else { return Ok(None) };
+        let add = |counter: &std::sync::atomic::AtomicU64, by: u64| counter.fetch_add(by, Ordering::Relaxed);
+        add(&self.counters.bytes_read, chunk.bytes);
+        add(&self.counters.lines_read, chunk.lines.len() as u64);
+        add(&self.counters.lines_partial, u64::from(chunk.partial));
+        let own = Labels::from_iter([("file", follower.name.as_str()), ("source", &self.config.source)]);
+        let labels = self.config.labels.with(&own);
+        let (mut cut, mut invalid) = (0, 0);
+        let records = chunk.lines.into_iter().map(|line| {
+            cut += u64::from(line.cut > 0);
+            let text = String::from_utf8(line.bytes).unwrap_or_else(|error| {
+                // The end of a line that was cut may be the middle of a character.
+                invalid += u64::from(line.cut == 0 || error.utf8_error().error_len().is_some());
+                String::from_utf8_lossy(error.as_bytes()).into_owned()
+            });
+            record(text, wall, &labels)
+        });
+        let records = records.collect();
+        add(&self.counters.lines_cut, cut);
+        add(&self.counters.lines_invalid_utf8, invalid);
+        if cut > 0 {
+            tracing::warn!(
+                file = follower.name,
+                lines = cut,
+                limit = self.config.line_limit,
+                "lines of a log were cut: they are too long"
+            );
+        }
+        Ok(Some(Batched { follower: id, ticket: chunk.ticket, records }))
+    }
+
+    fn complain(&mut self, id: u64, error: &io::Error) {
+        self.counters.read_errors.fetch_add(1, Ordering::Relaxed);
+        if let Some(follower) = self.followers.get(&id)
+            && self.unreadable.insert(follower.path.clone())
+        {
+            tracing::warn!(file = follower.name, %error, "a log cannot be read; trying again");
+        }
+    }
+
+    /// Lets go of files that were rotated away and have nothing more.
+    fn retire(&mut self, now: Instant) {
+        let idle = self.config.rotated_idle;
+        self.followers.retain(|_, follower| {
+            follower.rotated.is_none_or(|since| now.saturating_duration_since(since) < idle)
+                || !follower.is_finished(now, idle)
+        });
+    }
+}
+
+/// The paths that a pattern stands for now. What cannot be looked into is not there.
+fn expand(pattern: &str) -> Vec<PathBuf> {
+    if !pattern.contains(['*', '?', '[']) {
+        return vec![PathBuf::from(pattern)];
+    }
+    // The pattern was checked when the tail was built.
+    glob::glob(pattern).map_or_else(|_| Vec::new(), |paths| paths.flatten().collect())
+}
+
+/// Where the last line begins if it is unfinished, else the end; not further back than a line may be long.
+fn last_line(file: &File, line_limit: usize) -> io::Result<u64> {
+    let len = file.metadata()?.len();
+    let from = len.saturating_sub(line_limit as u64);
+    let bytes = super::checkpoint::read_exactly(file, from, usize::try_from(len - from).unwrap_or_default())?;
+    Ok(match bytes.iter().rposition(|byte| *byte == b'\n') {
+        Some(end) => from + end as u64 + 1,
+        None if from == 0 => 0,
+        None => len,
+    })
+}
