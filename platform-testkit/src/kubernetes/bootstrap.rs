@@ -40,7 +40,8 @@ pub(super) fn furnish(store: &Store, nodes: usize) -> Result<(), ApiError> {
         "volumeBindingMode": "WaitForFirstConsumer",
     });
     ensure(store, "storage.k8s.io", "storageclasses", storage)?;
-    for (name, value) in [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)] {
+    for (name, value) in [("system-cluster-critical", 2_000_000_000), ("system-node-critical", 2_000_001_000)]
+    {
         let class = json!({"metadata": {"name": name}, "value": value, "description": "Used for system critical pods."});
         ensure(store, "scheduling.k8s.io", "priorityclasses", class)?;
     }
@@ -60,7 +61,8 @@ pub(super) fn resize(store: &Store, nodes: usize) -> Result<(), ApiError> {
             continue;
         }
         store.delete(&Key::new(&resource, "", name), &DeleteOptions::default())?;
-        for pod in store.list(&pods, None).items.iter().filter(|pod| pod.value()["spec"]["nodeName"] == name) {
+        for pod in store.list(&pods, None).items.iter().filter(|pod| pod.value()["spec"]["nodeName"] == name)
+        {
             match store.delete(&Key::of(&pods, pod.value()), &DeleteOptions::default()) {
                 Err(error) if error.reason != "NotFound" => return Err(error),
                 _ => {}

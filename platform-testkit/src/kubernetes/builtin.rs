@@ -114,5 +114,16 @@ const fn row(
     subresources: Names,
     generation: bool,
 ) -> Row {
-    Row { group, version, kind, plural, singular, short_names, categories, namespaced, subresources, generation }
+    Row {
+        group,
+        version,
+        kind,
+        plural,
+        singular,
+        short_names,
+        categories,
+        namespaced,
+        subresources,
+        generation,
+    }
 }

@@ -27,27 +27,25 @@ pub(super) fn accept(
     validation: FieldValidation,
 ) -> Result<Vec<String>, ApiError> {
     let (group, version, kind) = (&resource.group, &resource.version, &resource.kind);
-    let unknown = match &resource.custom {
-        Some(custom) => {
-            let pruned = validate::prune_unknown(&custom.schema, object);
-            validate::default_structural(&custom.schema, object);
-            pruned
+    let unknown = if let Some(custom) = &resource.custom {
+        let pruned = validate::prune_unknown(&custom.schema, object);
+        validate::default_structural(&custom.schema, object);
+        pruned
+    } else {
+        let findings = validate::decode_builtin(group, version, kind, object);
+        if let Some(wrong) = findings.iter().find(|finding| finding.reason == TYPE_INVALID) {
+            return Err(match validation {
+                FieldValidation::Declared => undeclared(resource, object, &wrong.field, &wrong.message),
+                _ => ApiError::bad_request(&wrong.message),
+            });
         }
-        None => {
-            let findings = validate::decode_builtin(group, version, kind, object);
-            if let Some(wrong) = findings.iter().find(|finding| finding.reason == TYPE_INVALID) {
-                return Err(match validation {
-                    FieldValidation::Declared => undeclared(resource, object, &wrong.field, &wrong.message),
-                    _ => ApiError::bad_request(&wrong.message),
-                });
-            }
-            let unknown: Vec<String> = findings.into_iter().filter(|one| one.unknown).map(|one| one.field).collect();
-            if !unknown.is_empty() {
-                validate::prune_builtin(group, version, kind, object);
-            }
-            validate::default_builtin(group, version, kind, object);
-            unknown
+        let unknown: Vec<String> =
+            findings.into_iter().filter(|one| one.unknown).map(|one| one.field).collect();
+        if !unknown.is_empty() {
+            validate::prune_builtin(group, version, kind, object);
         }
+        validate::default_builtin(group, version, kind, object);
+        unknown
     };
     if let (FieldValidation::Declared, Some(field)) = (validation, unknown.first()) {
         return Err(undeclared(resource, object, field, "field not declared in schema"));
@@ -84,7 +82,8 @@ pub(super) fn validate(resource: &Resource, object: &Value) -> Result<(), ApiErr
 fn undeclared(resource: &Resource, object: &Value, field: &str, why: &str) -> ApiError {
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     let (version, kind, field) = (resource.api_version(), &resource.kind, field.trim_start_matches('.'));
-    let message = format!("failed to create typed patch object (/{name}; {version}, Kind={kind}): .{field}: {why}");
+    let message =
+        format!("failed to create typed patch object (/{name}; {version}, Kind={kind}): .{field}: {why}");
     ApiError::new(500, "", message)
 }
 

@@ -58,7 +58,9 @@ impl DeleteOptions {
         let invalid = |cause| ApiError::invalid_kind("meta.k8s.io", "DeleteOptions", "", vec![cause]);
         let text = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
         if !body.is_null() && !body.is_object() {
-            return Err(ApiError::bad_request("couldn't get version/kind; the body is not a DeleteOptions object"));
+            return Err(ApiError::bad_request(
+                "couldn't get version/kind; the body is not a DeleteOptions object",
+            ));
         }
         let propagation = match body["propagationPolicy"].as_str() {
             None => None,
@@ -79,7 +81,9 @@ impl DeleteOptions {
             resource_version: text(&preconditions["resourceVersion"]),
             propagation,
             grace_period_seconds: body["gracePeriodSeconds"].as_i64(),
-            dry_run: body["dryRun"].as_array().is_some_and(|values| values.iter().any(|value| value == "All")),
+            dry_run: body["dryRun"]
+                .as_array()
+                .is_some_and(|values| values.iter().any(|value| value == "All")),
         })
     }
 
@@ -125,7 +129,9 @@ impl Propagation {
 impl Store {
     pub(super) fn delete_object(&self, key: &Key, options: &DeleteOptions) -> Result<Deletion, ApiError> {
         let resource = self.served(&key.resource)?;
-        if key.resource == NAMESPACES && matches!(key.name.as_str(), "default" | "kube-system" | "kube-public") {
+        if key.resource == NAMESPACES
+            && matches!(key.name.as_str(), "default" | "kube-system" | "kube-public")
+        {
             return Err(ApiError::forbidden(&NAMESPACES, &key.name, "this namespace may not be deleted"));
         }
         loop {
@@ -135,7 +141,9 @@ impl Store {
             let outcome = match marked {
                 None if options.dry_run => return Ok(Deletion::Gone(live)),
                 None => self.commit_removal(key, live.revision(), live.value().clone()).map(Deletion::Gone),
-                Some(value) if options.dry_run => return Ok(Deletion::Pending(Stored::new(value, live.revision()))),
+                Some(value) if options.dry_run => {
+                    return Ok(Deletion::Pending(Stored::new(value, live.revision())));
+                }
                 Some(value) if value == *live.value() => return Ok(Deletion::Pending(live)),
                 Some(value) => self.commit(key, Some(live.revision()), value).map(Deletion::Pending),
             };
@@ -163,7 +171,8 @@ fn mark(key: &Key, live: &Stored, options: &DeleteOptions, now: Timestamp) -> Op
         None => {}
     }
     let is_namespace = key.resource == NAMESPACES;
-    let spec_finalizers = is_namespace && live["spec"]["finalizers"].as_array().is_some_and(|list| !list.is_empty());
+    let spec_finalizers =
+        is_namespace && live["spec"]["finalizers"].as_array().is_some_and(|list| !list.is_empty());
     if finalizers.is_empty() && !spec_finalizers {
         return None;
     }

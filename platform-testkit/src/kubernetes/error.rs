@@ -92,7 +92,8 @@ impl ApiError {
 
     /// 409: the writer saw an older version than the stored one.
     pub fn modified(resource: &GroupResource, name: &str) -> Self {
-        let why = "the object has been modified; please apply your changes to the latest version and try again";
+        let why =
+            "the object has been modified; please apply your changes to the latest version and try again";
         Self::conflict(resource, name, why)
     }
 
@@ -220,7 +221,8 @@ impl Cause {
 
     /// A field that must be there.
     pub fn required(field: impl Into<String>, why: &str) -> Self {
-        let message = if why.is_empty() { "Required value".to_owned() } else { format!("Required value: {why}") };
+        let message =
+            if why.is_empty() { "Required value".to_owned() } else { format!("Required value: {why}") };
         Self::field("FieldValueRequired", field, message)
     }
 
@@ -269,7 +271,8 @@ mod tests {
 
     #[test]
     fn several_causes_are_listed_in_brackets() {
-        let causes = vec![Cause::required("metadata.name", ""), Cause::forbidden("spec", "field is immutable")];
+        let causes =
+            vec![Cause::required("metadata.name", ""), Cause::forbidden("spec", "field is immutable")];
         let error = ApiError::invalid_kind("apps", "Deployment", "web", causes);
         let listed = "[metadata.name: Required value, spec: Forbidden: field is immutable]";
         assert_eq!(error.message, format!("Deployment.apps \"web\" is invalid: {listed}"));

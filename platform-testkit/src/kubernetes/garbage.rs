@@ -81,7 +81,9 @@ impl Collector<'_> {
             self.collect_if_ownerless(key, object);
             return;
         }
-        let held_by = |name: &str| object["metadata"]["finalizers"].as_array().is_some_and(|list| list.iter().any(|one| one == name));
+        let held_by = |name: &str| {
+            object["metadata"]["finalizers"].as_array().is_some_and(|list| list.iter().any(|one| one == name))
+        };
         if held_by(FOREGROUND) {
             self.delete_dependents_first(key, object);
         } else if held_by(ORPHAN) {
@@ -107,7 +109,8 @@ impl Collector<'_> {
     fn owner_gone(&self, uid: &str) {
         for key in self.store.dependents(uid) {
             let Some(dependent) = self.store.find(&key) else { continue };
-            let others = owner_uids(&dependent).any(|other| other != uid && self.store.find_uid(other).is_some());
+            let others =
+                owner_uids(&dependent).any(|other| other != uid && self.store.find_uid(other).is_some());
             if others {
                 self.disown(&key, uid);
             } else {
@@ -128,9 +131,9 @@ impl Collector<'_> {
         let mut blocked = false;
         for dependent_key in self.store.dependents(uid) {
             let Some(dependent) = self.store.find(&dependent_key) else { continue };
-            let blocks = dependent["metadata"]["ownerReferences"]
-                .as_array()
-                .is_some_and(|owners| owners.iter().any(|one| one["uid"] == uid && one["blockOwnerDeletion"] == true));
+            let blocks = dependent["metadata"]["ownerReferences"].as_array().is_some_and(|owners| {
+                owners.iter().any(|one| one["uid"] == uid && one["blockOwnerDeletion"] == true)
+            });
             if dependent["metadata"]["deletionTimestamp"].is_null() {
                 self.delete(&dependent_key, &dependent, Some(Propagation::Foreground));
             }
@@ -162,7 +165,7 @@ impl Collector<'_> {
         if !self.store.in_namespace(&key.name).is_empty() {
             return;
         }
-        self.change(key, WriteOptions::of(MANAGER).subresource("finalize"), |namespace| {
+        self.change(key, &WriteOptions::of(MANAGER).subresource("finalize"), |namespace| {
             let mut freed = namespace.clone();
             let list = freed["spec"]["finalizers"].as_array_mut()?;
             list.retain(|one| one != "kubernetes");
@@ -193,7 +196,7 @@ impl Collector<'_> {
     }
 
     fn release(&self, key: &Key, finalizer: &str) {
-        self.change(key, WriteOptions::of(MANAGER), |object| {
+        self.change(key, &WriteOptions::of(MANAGER), |object| {
             let mut freed = object.clone();
             freed["metadata"]["finalizers"].as_array_mut()?.retain(|one| one != finalizer);
             Some(freed)
@@ -201,16 +204,16 @@ impl Collector<'_> {
     }
 
     fn disown(&self, key: &Key, owner: &str) {
-        self.change(key, WriteOptions::of(MANAGER), |object| {
+        self.change(key, &WriteOptions::of(MANAGER), |object| {
             let mut freed = object.clone();
             freed["metadata"]["ownerReferences"].as_array_mut()?.retain(|one| one["uid"] != owner);
             Some(freed)
         });
     }
 
-    fn change(&self, key: &Key, options: WriteOptions, make: impl Fn(&Value) -> Option<Value>) {
+    fn change(&self, key: &Key, options: &WriteOptions, make: impl Fn(&Value) -> Option<Value>) {
         let outcome = self.store.served(&key.resource).and_then(|resource| {
-            self.store.write_over(&resource, key, &options, &|live| {
+            self.store.write_over(&resource, key, options, &|live| {
                 let live = live.ok_or_else(|| ApiError::not_found(&key.resource, &key.name))?;
                 Ok(Write::Replace(make(live.value()).unwrap_or_else(|| live.value().clone())))
             })

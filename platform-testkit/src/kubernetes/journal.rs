@@ -79,7 +79,12 @@ impl Journal {
             Err(fs::TryLockError::Error(source)) => return Err(io("lock", &lock_path)(source)),
         }
         let state = load(directory)?;
-        let mut writer = Writer { directory: directory.to_owned(), contents: Contents::of(&state), log: None, _lock: lock };
+        let mut writer = Writer {
+            directory: directory.to_owned(),
+            contents: Contents::of(&state),
+            log: None,
+            _lock: lock,
+        };
         writer.fold()?;
         let (changes, receiver) = mpsc::channel();
         let (progress, durable) = watch::channel(Progress::Durable(state.revision));
@@ -107,7 +112,11 @@ impl Journal {
             Ok(Progress::Failed(why)) => why,
             Err(_) => "the writer of the data directory has stopped".to_owned(),
         };
-        Err(ApiError::new(500, "InternalError", format!("Internal error occurred: the change was not stored: {why}")))
+        Err(ApiError::new(
+            500,
+            "InternalError",
+            format!("Internal error occurred: the change was not stored: {why}"),
+        ))
     }
 
     /// Writes what is left and ends the thread. Blocks until that is done.
@@ -209,7 +218,8 @@ impl Writer {
         fs::rename(&temporary, &path).map_err(io("rename", &temporary))?;
         let name = format!("changes-{}.jsonl", self.contents.revision);
         let log_path = self.directory.join(&name);
-        let file = OpenOptions::new().create(true).append(true).open(&log_path).map_err(io("open", &log_path))?;
+        let file =
+            OpenOptions::new().create(true).append(true).open(&log_path).map_err(io("open", &log_path))?;
         sync_directory(&self.directory)?;
         for (_, old) in logs(&self.directory)?.into_iter().filter(|(_, path)| *path != log_path) {
             fs::remove_file(&old).map_err(io("remove", &old))?;
@@ -223,7 +233,11 @@ fn write_snapshot(path: &Path, contents: &Contents) -> Result<(), DataError> {
     let file = File::create(path).map_err(io("create", path))?;
     let mut out = BufWriter::new(file);
     let write = |out: &mut BufWriter<File>| {
-        writeln!(out, "{}", json!({"format": FORMAT, "revision": contents.revision, "objects": contents.objects.len()}))?;
+        writeln!(
+            out,
+            "{}",
+            json!({"format": FORMAT, "revision": contents.revision, "objects": contents.objects.len()})
+        )?;
         for (key, object) in &contents.objects {
             let (group, plural) = (key.resource.group(), key.resource.plural());
             writeln!(out, "{}", json!({"group": group, "resource": plural, "object": object.value()}))?;
@@ -271,8 +285,12 @@ fn read_snapshot(path: &Path, contents: &mut Contents) -> Result<(), DataError> 
     let foreign = |why: &str| DataError::Foreign { path: path.to_owned(), why: why.to_owned() };
     let mut lines = BufReader::new(File::open(path).map_err(io("open", path))?).lines();
     let mut next = || match lines.next() {
-        Some(Ok(line)) => serde_json::from_str::<Value>(&line).map(Some).map_err(|error| foreign(&error.to_string())),
-        Some(Err(source)) if source.kind() == std::io::ErrorKind::InvalidData => Err(foreign("it is not text")),
+        Some(Ok(line)) => {
+            serde_json::from_str::<Value>(&line).map(Some).map_err(|error| foreign(&error.to_string()))
+        }
+        Some(Err(source)) if source.kind() == std::io::ErrorKind::InvalidData => {
+            Err(foreign("it is not text"))
+        }
         Some(Err(source)) => Err(io("read", path)(source)),
         None => Ok(None),
     };
@@ -299,7 +317,8 @@ fn read_log(path: &Path, contents: &mut Contents) -> Result<(), DataError> {
         let (line, tail) = rest.split_at(end);
         rest = tail.get(1..).unwrap_or_default();
         let line: Value = serde_json::from_slice(line).map_err(|error| foreign(error.to_string()))?;
-        let revision = line["revision"].as_u64().ok_or_else(|| foreign("a change has no revision".to_owned()))?;
+        let revision =
+            line["revision"].as_u64().ok_or_else(|| foreign("a change has no revision".to_owned()))?;
         if revision <= contents.revision {
             continue;
         }

@@ -11,8 +11,11 @@ const LINES: usize = 10_000;
 /// The logs of all containers, by namespace, pod and container.
 #[derive(Debug, Default)]
 pub struct Logs {
-    containers: Mutex<HashMap<(String, String), HashMap<String, VecDeque<Line>>>>,
+    pods: Mutex<Pods>,
 }
+
+/// By namespace and name, then by container.
+type Pods = HashMap<(String, String), HashMap<String, VecDeque<Line>>>;
 
 /// One line and when it was printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,9 +28,16 @@ pub struct Line {
 
 impl Logs {
     /// Adds a line to a container's log.
-    pub fn append(&self, namespace: &str, pod: &str, container: &str, at: Timestamp, text: impl Into<String>) {
-        let mut containers = self.lock();
-        let of_pod = containers.entry((namespace.to_owned(), pod.to_owned())).or_default();
+    pub fn append(
+        &self,
+        namespace: &str,
+        pod: &str,
+        container: &str,
+        at: Timestamp,
+        text: impl Into<String>,
+    ) {
+        let mut pods = self.lock();
+        let of_pod = pods.entry((namespace.to_owned(), pod.to_owned())).or_default();
         let lines = of_pod.entry(container.to_owned()).or_default();
         lines.push_back(Line { at, text: text.into() });
         if lines.len() > LINES {
@@ -37,8 +47,8 @@ impl Logs {
 
     /// The lines of a container, oldest first; none if it printed nothing.
     pub fn read(&self, namespace: &str, pod: &str, container: &str) -> Vec<Line> {
-        let containers = self.lock();
-        let of_pod = containers.get(&(namespace.to_owned(), pod.to_owned()));
+        let pods = self.lock();
+        let of_pod = pods.get(&(namespace.to_owned(), pod.to_owned()));
         of_pod.and_then(|pod| pod.get(container)).into_iter().flatten().cloned().collect()
     }
 
@@ -46,7 +56,7 @@ impl Logs {
         self.lock().remove(&(namespace.to_owned(), pod.to_owned()));
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), HashMap<String, VecDeque<Line>>>> {
-        self.containers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Pods> {
+        self.pods.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -53,7 +53,9 @@ pub(super) fn for_create(
         }
         metadata.insert("name".to_owned(), json!(generated(&prefix)));
     }
-    for field in ["resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"] {
+    for field in
+        ["resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation"]
+    {
         metadata.remove(field);
     }
     metadata.insert("uid".to_owned(), json!(Uuid::new_v4().to_string()));

@@ -17,6 +17,7 @@
 
 mod bootstrap;
 mod builtin;
+pub mod controllers;
 mod decode;
 mod deletion;
 mod error;

@@ -16,7 +16,10 @@ impl RequestCounts {
 
     /// How many requests were to write, dry runs left out.
     pub fn writes(&self) -> u64 {
-        ["create", "update", "patch", "delete", "deletecollection"].into_iter().map(|verb| self.of(verb)).sum()
+        ["create", "update", "patch", "delete", "deletecollection"]
+            .into_iter()
+            .map(|verb| self.of(verb))
+            .sum()
     }
 
     /// What came after an earlier count.

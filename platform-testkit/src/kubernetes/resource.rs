@@ -103,7 +103,8 @@ impl Resource {
 
     /// Verbs of the main resource.
     pub fn verbs(&self) -> &'static [&'static str] {
-        const ALL: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+        const ALL: [&str; 8] =
+            ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
         const WITHOUT_COLLECTION: [&str; 7] = ["create", "delete", "get", "list", "patch", "update", "watch"];
         if self.group.is_empty() && self.id.plural() == "namespaces" { &WITHOUT_COLLECTION } else { &ALL }
     }
@@ -218,7 +219,8 @@ fn custom_resources(definition: &Value) -> Vec<Resource> {
     let spec = &definition["spec"];
     let names = &spec["names"];
     let served = |version: &&Value| version["served"] == true;
-    let mut versions: Vec<&Value> = spec["versions"].as_array().into_iter().flatten().filter(served).collect();
+    let mut versions: Vec<&Value> =
+        spec["versions"].as_array().into_iter().flatten().filter(served).collect();
     versions.sort_by_key(|version| std::cmp::Reverse(version_priority(&text(&version["name"]))));
     let resource = |version: &Value| {
         let schema = version["schema"]["openAPIV3Schema"].clone();
@@ -229,7 +231,9 @@ fn custom_resources(definition: &Value) -> Vec<Resource> {
             group: text(&spec["group"]),
             version: text(&version["name"]),
             kind: text(&names["kind"]),
-            list_kind: names["listKind"].as_str().map_or_else(|| format!("{}List", text(&names["kind"])), str::to_owned),
+            list_kind: names["listKind"]
+                .as_str()
+                .map_or_else(|| format!("{}List", text(&names["kind"])), str::to_owned),
             singular: text(&names["singular"]),
             short_names: texts(&names["shortNames"]),
             categories: texts(&names["categories"]),

@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::bootstrap;
+use super::controllers::{self, Behaviour};
 use super::error::ApiError;
 use super::faults::Faults;
 use super::garbage;
@@ -49,6 +50,7 @@ pub enum StartError {
 pub struct EmbeddedApiBuilder {
     name: String,
     nodes: usize,
+    behaviour: Behaviour,
     data_dir: Option<PathBuf>,
 }
 
@@ -63,6 +65,12 @@ impl EmbeddedApiBuilder {
     #[must_use]
     pub fn nodes(self, nodes: usize) -> Self {
         Self { nodes, ..self }
+    }
+
+    /// How the containers of its pods behave. By default they get ready at once.
+    #[must_use]
+    pub fn behaviour(self, behaviour: Behaviour) -> Self {
+        Self { behaviour, ..self }
     }
 
     /// Where the cluster's content is kept from one run to the next. The default, `None`, keeps nothing.
@@ -98,10 +106,12 @@ impl EmbeddedApiBuilder {
             shutdown: shutdown.clone(),
         });
         let mut tasks = JoinSet::new();
-        tasks.spawn(garbage::run(store, shutdown.clone()));
+        tasks.spawn(garbage::run(store.clone(), shutdown.clone()));
+        tasks.spawn(controllers::run(store, Arc::new(self.behaviour), shutdown.clone()));
         let service = router(server.clone()).into_make_service_with_connect_info::<Connection>();
         tasks.spawn(async move {
-            let serving = axum::serve(Listener(socket), service).with_graceful_shutdown(shutdown.cancelled_owned());
+            let serving =
+                axum::serve(Listener(socket), service).with_graceful_shutdown(shutdown.cancelled_owned());
             if let Err(error) = serving.await {
                 tracing::error!(%error, "the embedded API server ended");
             }
@@ -117,7 +127,7 @@ impl EmbeddedApi {
 
     /// A cluster to configure and start.
     pub fn builder() -> EmbeddedApiBuilder {
-        EmbeddedApiBuilder { name: "embedded".to_owned(), nodes: 1, data_dir: None }
+        EmbeddedApiBuilder { name: "embedded".to_owned(), nodes: 1, behaviour: Behaviour::default(), data_dir: None }
     }
 
     /// The cluster's name.

@@ -198,7 +198,8 @@ impl State {
             let key = Key::of(resource, object);
             ((key.namespace, key.name), object.clone())
         };
-        let mut objects: BTreeMap<Place, Arc<Stored>> = self.list(resource, namespace).iter().map(place).collect();
+        let mut objects: BTreeMap<Place, Arc<Stored>> =
+            self.list(resource, namespace).iter().map(place).collect();
         for event in events.rev().filter(|event| concerns(event, Some(resource), namespace)) {
             let at = (event.key.namespace.clone(), event.key.name.clone());
             match &event.previous {
@@ -245,8 +246,11 @@ impl State {
         let from = (namespace.to_owned(), String::new());
         let mut keys = Vec::new();
         for (resource, collection) in &self.collections {
-            let inside = collection.objects.range(from.clone()..).take_while(|(place, _)| place.0 == namespace);
-            keys.extend(inside.map(|((namespace, name), _)| Key::new(resource, namespace.clone(), name.clone())));
+            let inside =
+                collection.objects.range(from.clone()..).take_while(|(place, _)| place.0 == namespace);
+            keys.extend(
+                inside.map(|((namespace, name), _)| Key::new(resource, namespace.clone(), name.clone())),
+            );
         }
         keys
     }
@@ -328,7 +332,11 @@ impl State {
 
     fn collection(&mut self, resource: &GroupResource) -> &mut Collection {
         let (revision, base) = (self.revision, self.base);
-        let new = || Collection { objects: BTreeMap::new(), changed: watch::Sender::new(revision), forgotten: base };
+        let new = || Collection {
+            objects: BTreeMap::new(),
+            changed: watch::Sender::new(revision),
+            forgotten: base,
+        };
         self.collections.entry(resource.clone()).or_insert_with(new)
     }
 
@@ -389,7 +397,8 @@ mod tests {
         put(&mut state, "three", 1);
         state.remove(Key::new(&WIDGETS, "a", "two"), json!({"metadata": {}}));
         let past = state.list_at(&WIDGETS, None, then)?;
-        let seen: Vec<_> = past.iter().map(|object| (object["metadata"]["name"].clone(), object["size"].clone())).collect();
+        let seen: Vec<_> =
+            past.iter().map(|object| (object["metadata"]["name"].clone(), object["size"].clone())).collect();
         assert_eq!(seen, [(json!("one"), json!(1)), (json!("two"), json!(1))]);
         Ok(())
     }
@@ -426,7 +435,7 @@ mod tests {
         let key = Key::new(&WIDGETS, "a", "child");
         let owned = json!({"metadata": {"uid": "c", "ownerReferences": [{"uid": "parent"}]}});
         state.put(key.clone(), owned);
-        assert_eq!(state.dependents("parent"), [key.clone()]);
+        assert_eq!(state.dependents("parent"), std::slice::from_ref(&key));
         state.put(key, json!({"metadata": {"uid": "c"}}));
         assert!(state.dependents("parent").is_empty());
     }

@@ -50,7 +50,13 @@ impl Store {
         for definition in state.list(&CRDS, None) {
             registry.install(&definition);
         }
-        Arc::new(Self { registry, state: RwLock::new(state), journal, logs: Logs::default(), addresses: AtomicU32::new(1) })
+        Arc::new(Self {
+            registry,
+            state: RwLock::new(state),
+            journal,
+            logs: Logs::default(),
+            addresses: AtomicU32::new(1),
+        })
     }
 
     /// The resources served.
@@ -114,7 +120,12 @@ impl Store {
     /// Creates an object in the namespace that its metadata names, as the manager `manager`.
     ///
     /// System fields, defaults and namespace rules are those of a request over HTTP.
-    pub fn create(&self, resource: &GroupResource, object: Value, manager: &str) -> Result<Arc<Stored>, ApiError> {
+    pub fn create(
+        &self,
+        resource: &GroupResource,
+        object: Value,
+        manager: &str,
+    ) -> Result<Arc<Stored>, ApiError> {
         let served = self.served(resource)?;
         let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
         let written = self.write_new(&served, &namespace, object, &WriteOptions::of(manager))?;
@@ -122,18 +133,25 @@ impl Store {
     }
 
     /// Replaces an object's specification and metadata. 409 when `object` carries an older resourceVersion.
-    pub fn update(&self, resource: &GroupResource, object: Value, manager: &str) -> Result<Arc<Stored>, ApiError> {
-        self.replace(resource, object, &WriteOptions::of(manager))
+    #[expect(clippy::needless_pass_by_value, reason = "callers have no more use for the object")]
+    pub fn update(
+        &self,
+        resource: &GroupResource,
+        object: Value,
+        manager: &str,
+    ) -> Result<Arc<Stored>, ApiError> {
+        self.replace(resource, &object, &WriteOptions::of(manager))
     }
 
     /// Replaces an object's status alone. 409 when `object` carries an older resourceVersion.
+    #[expect(clippy::needless_pass_by_value, reason = "callers have no more use for the object")]
     pub fn update_status(
         &self,
         resource: &GroupResource,
         object: Value,
         manager: &str,
     ) -> Result<Arc<Stored>, ApiError> {
-        self.replace(resource, object, &WriteOptions::of(manager).subresource("status"))
+        self.replace(resource, &object, &WriteOptions::of(manager).subresource("status"))
     }
 
     /// Deletes an object, or marks it as being deleted while finalizers hold it.
@@ -198,9 +216,14 @@ impl Store {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn replace(&self, resource: &GroupResource, object: Value, options: &WriteOptions) -> Result<Arc<Stored>, ApiError> {
+    fn replace(
+        &self,
+        resource: &GroupResource,
+        object: &Value,
+        options: &WriteOptions,
+    ) -> Result<Arc<Stored>, ApiError> {
         let served = self.served(resource)?;
-        let key = Key::of(resource, &object);
+        let key = Key::of(resource, object);
         let written = self.write_over(&served, &key, options, &|live| match live {
             Some(_) => Ok(Write::Replace(object.clone())),
             None => Err(ApiError::not_found(resource, &key.name)),
@@ -209,7 +232,12 @@ impl Store {
     }
 
     /// Takes a prepared object if the version it was prepared from (`None`: no object) is still the stored one.
-    pub(super) fn commit(&self, key: &Key, expected: Option<u64>, value: Value) -> Result<Arc<Stored>, Refused> {
+    pub(super) fn commit(
+        &self,
+        key: &Key,
+        expected: Option<u64>,
+        value: Value,
+    ) -> Result<Arc<Stored>, Refused> {
         let mut state = self.write();
         match (state.get(key).map(|stored| stored.revision()), expected) {
             (found, expected) if found != expected => return Err(Refused::Raced),
@@ -222,7 +250,12 @@ impl Store {
     }
 
     /// Removes an object if `expected` is still its version. `last` is the state that watches are told.
-    pub(super) fn commit_removal(&self, key: &Key, expected: u64, last: Value) -> Result<Arc<Stored>, Refused> {
+    pub(super) fn commit_removal(
+        &self,
+        key: &Key,
+        expected: u64,
+        last: Value,
+    ) -> Result<Arc<Stored>, Refused> {
         let mut state = self.write();
         if state.get(key).map(|stored| stored.revision()) != Some(expected) {
             return Err(Refused::Raced);
@@ -247,7 +280,6 @@ impl Store {
             journal.append(event.clone());
         }
     }
-
 }
 
 fn check_namespace(state: &State, key: &Key) -> Result<(), ApiError> {
@@ -264,7 +296,8 @@ fn check_namespace(state: &State, key: &Key) -> Result<(), ApiError> {
 
 pub(super) const NAMESPACES: GroupResource = GroupResource::new("", "namespaces");
 pub(super) const PODS: GroupResource = GroupResource::new("", "pods");
-pub(super) const CRDS: GroupResource = GroupResource::new("apiextensions.k8s.io", "customresourcedefinitions");
+pub(super) const CRDS: GroupResource =
+    GroupResource::new("apiextensions.k8s.io", "customresourcedefinitions");
 
 /// Why the store did not take a prepared object.
 pub(super) enum Refused {

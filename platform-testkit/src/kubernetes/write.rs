@@ -62,9 +62,8 @@ impl Store {
         object: Value,
         options: &WriteOptions,
     ) -> Result<Written, ApiError> {
-        self.insert(resource, namespace, Write::Replace(object), options)?.map_err(|key| {
-            ApiError::already_exists(&key.resource, &key.name)
-        })
+        self.insert(resource, namespace, Write::Replace(object), options)?
+            .map_err(|key| ApiError::already_exists(&key.resource, &key.name))
     }
 
     /// Changes an object by what `change` makes of the stored one. It is called again when another write came first.
@@ -188,7 +187,11 @@ impl Store {
         if !applied {
             let time = timestamp(now);
             let api_version = resource.api_version();
-            apply::track_update(&context(resource, options, &api_version, &time), Some(live.value()), &mut object);
+            apply::track_update(
+                &context(resource, options, &api_version, &time),
+                Some(live.value()),
+                &mut object,
+            );
         }
         metadata::tidy(&mut object);
         Ok((object, warnings))

@@ -21,7 +21,8 @@ async fn managers_that_disagree_conflict_until_one_forces() {
     let (code, reason, message) = refusal(outcome);
     assert_eq!((code, reason.as_str()), (409, "Conflict"));
     assert_eq!(message, "Apply failed with 1 conflict: conflict with \"first\": .data.k");
-    let forced = maps.patch("a", &PatchParams::apply("second").force(), &Patch::Apply(&other)).await.expect("forced");
+    let forced =
+        maps.patch("a", &PatchParams::apply("second").force(), &Patch::Apply(&other)).await.expect("forced");
     assert_eq!(forced.data["data"]["k"], "2");
 }
 
@@ -39,16 +40,19 @@ async fn containers_merge_by_name_in_apply_and_in_strategic_patches() {
     let cluster = Cluster::start().await;
     let api = cluster.deployments();
     apply(&api, "web", "m", &deployment("web", "app:1")).await.expect("applied");
-    let sidecar = json!({"spec": {"template": {"spec": {"containers": [{"name": "side", "image": "side:1"}]}}}});
+    let sidecar =
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "side", "image": "side:1"}]}}}});
     let mut applied = sidecar.clone();
     applied["apiVersion"] = json!("apps/v1");
     applied["kind"] = json!("Deployment");
     applied["metadata"] = json!({"name": "web"});
     let both = apply(&api, "web", "other", &applied).await.expect("applied");
     assert_eq!(both.data["spec"]["template"]["spec"]["containers"].as_array().map(Vec::len), Some(2));
-    let newer = json!({"spec": {"template": {"spec": {"containers": [{"name": "side", "image": "side:2"}]}}}});
+    let newer =
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "side", "image": "side:2"}]}}}});
     let patched = api.patch("web", &PatchParams::default(), &Patch::Strategic(newer)).await.expect("patched");
-    let containers = patched.data["spec"]["template"]["spec"]["containers"].as_array().cloned().expect("containers");
+    let containers =
+        patched.data["spec"]["template"]["spec"]["containers"].as_array().cloned().expect("containers");
     let images: Vec<_> = containers.iter().map(|one| one["image"].clone()).collect();
     assert!(images.contains(&json!("app:1")) && images.contains(&json!("side:2")), "{images:?}");
     let merged = api.patch("web", &PatchParams::default(), &Patch::Merge(sidecar)).await.expect("patched");
@@ -61,7 +65,8 @@ async fn a_json_patch_whose_test_fails_changes_nothing() {
     let maps = cluster.config_maps();
     let before = apply(&maps, "a", "m", &config_map("a", json!({"k": "1"}))).await.expect("applied");
     let path = "/api/v1/namespaces/default/configmaps/a";
-    let body = json!([{"op": "test", "path": "/data/k", "value": "9"}, {"op": "remove", "path": "/data/k"}]).to_string();
+    let body = json!([{"op": "test", "path": "/data/k", "value": "9"}, {"op": "remove", "path": "/data/k"}])
+        .to_string();
     let (code, answer) = cluster.raw("PATCH", path, "application/json-patch+json", body).await;
     assert_eq!((code, answer["reason"].as_str()), (422, Some("Invalid")));
     assert_eq!(maps.get("a").await.expect("read").resource_version(), before.resource_version());
@@ -90,9 +95,7 @@ async fn writers_at_once_lose_nothing() {
 async fn services_get_addresses_of_their_own() {
     let cluster = Cluster::start().await;
     let services = cluster.objects("v1", "Service", "services");
-    let service = |name: &str| {
-        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {"type": "NodePort", "ports": [{"port": 80}]}})
-    };
+    let service = |name: &str| json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {"type": "NodePort", "ports": [{"port": 80}]}});
     let one = apply(&services, "one", "m", &service("one")).await.expect("applied");
     let two = apply(&services, "two", "m", &service("two")).await.expect("applied");
     let address = |service: &kube::api::DynamicObject| service.data["spec"]["clusterIP"].clone();
@@ -102,6 +105,7 @@ async fn services_get_addresses_of_their_own() {
     let again = apply(&services, "one", "m", &service("one")).await.expect("applied");
     assert_eq!(again.resource_version(), one.resource_version());
     let taken = json!({"spec": {"clusterIP": address(&one)}});
-    let (code, _, message) = refusal(services.patch("two", &PatchParams::default(), &Patch::Merge(taken)).await);
+    let (code, _, message) =
+        refusal(services.patch("two", &PatchParams::default(), &Patch::Merge(taken)).await);
     assert_eq!(code, 422, "{message}");
 }

@@ -10,7 +10,10 @@ use crate::fixture::{Cluster, apply, config_map, deployment, object, refusal};
 async fn an_object_lives_from_create_to_delete() {
     let cluster = Cluster::start().await;
     let maps = cluster.config_maps();
-    let created = maps.create(&PostParams::default(), &object(config_map("a", json!({"k": "1"})))).await.expect("created");
+    let created = maps
+        .create(&PostParams::default(), &object(config_map("a", json!({"k": "1"}))))
+        .await
+        .expect("created");
     assert!(created.uid().is_some() && created.creation_timestamp().is_some());
     let mut read = maps.get("a").await.expect("read");
     assert_eq!(read.resource_version(), created.resource_version());
@@ -39,7 +42,9 @@ async fn refusals_are_worded_as_by_a_real_server() {
             "configmaps \"a\" already exists",
         ),
         (
-            refusal(cluster.config_maps_in("nowhere").create(&post, &object(config_map("a", json!({})))).await),
+            refusal(
+                cluster.config_maps_in("nowhere").create(&post, &object(config_map("a", json!({})))).await,
+            ),
             404,
             "NotFound",
             "namespaces \"nowhere\" not found",
@@ -54,7 +59,10 @@ async fn refusals_are_worded_as_by_a_real_server() {
 async fn a_stale_writer_is_told_of_the_conflict() {
     let cluster = Cluster::start().await;
     let maps = cluster.config_maps();
-    let stale = maps.create(&PostParams::default(), &object(config_map("a", json!({"k": "1"})))).await.expect("created");
+    let stale = maps
+        .create(&PostParams::default(), &object(config_map("a", json!({"k": "1"}))))
+        .await
+        .expect("created");
     let patch = Patch::Merge(json!({"data": {"k": "2"}}));
     maps.patch("a", &PatchParams::default(), &patch).await.expect("patched");
     let (code, reason, message) = refusal(maps.replace("a", &PostParams::default(), &stale).await);
@@ -79,7 +87,13 @@ async fn malformed_requests_are_refused_not_survived_by_luck() {
         ("POST", maps, json, "{\"metadata\": 3}".to_owned(), 400),
         ("POST", maps, json, "{\"metadata\": {\"name\": 3}}".to_owned(), 422),
         ("POST", maps, json, "{\"metadata\": {\"name\": \"a\", \"labels\": \"x\"}}".to_owned(), 400),
-        ("POST", maps, json, "{\"kind\": \"Secret\", \"apiVersion\": \"v1\", \"metadata\": {\"name\": \"a\"}}".to_owned(), 400),
+        (
+            "POST",
+            maps,
+            json,
+            "{\"kind\": \"Secret\", \"apiVersion\": \"v1\", \"metadata\": {\"name\": \"a\"}}".to_owned(),
+            400,
+        ),
         ("POST", maps, json, "{\"metadata\": {\"name\": \"A_b\"}}".to_owned(), 422),
         ("POST", maps, json, "{\"metadata\": {}}".to_owned(), 422),
         ("POST", maps, json, "{\"metadata\": {\"name\": \"a\"}, \"data\": {\"k\": 1}}".to_owned(), 400),
@@ -101,15 +115,47 @@ async fn malformed_requests_are_refused_not_survived_by_luck() {
         ("GET", "/api/v1/configmaps?resourceVersionMatch=Exact", json, String::new(), 422),
         ("PATCH", &format!("{maps}/kube-root-ca.crt"), json, "{}".to_owned(), 415),
         ("PATCH", &format!("{maps}/kube-root-ca.crt"), "application/merge-patch+json", "[1]".to_owned(), 400),
-        ("PATCH", &format!("{maps}/kube-root-ca.crt"), "application/json-patch+json", "{\"a\": 1}".to_owned(), 400),
-        ("PATCH", &format!("{maps}/kube-root-ca.crt"), "application/merge-patch+json", "{\"metadata\": 3}".to_owned(), 400),
-        ("PATCH", &format!("{maps}/kube-root-ca.crt"), "application/apply-patch+yaml", "a: 1".to_owned(), 422),
-        ("PATCH", &format!("{maps}/kube-root-ca.crt?fieldManager=m"), "application/apply-patch+yaml", "a: [b".to_owned(), 400),
-        ("DELETE", &format!("{maps}/kube-root-ca.crt"), json, "{\"propagationPolicy\": \"No\"}".to_owned(), 422),
+        (
+            "PATCH",
+            &format!("{maps}/kube-root-ca.crt"),
+            "application/json-patch+json",
+            "{\"a\": 1}".to_owned(),
+            400,
+        ),
+        (
+            "PATCH",
+            &format!("{maps}/kube-root-ca.crt"),
+            "application/merge-patch+json",
+            "{\"metadata\": 3}".to_owned(),
+            400,
+        ),
+        (
+            "PATCH",
+            &format!("{maps}/kube-root-ca.crt"),
+            "application/apply-patch+yaml",
+            "a: 1".to_owned(),
+            422,
+        ),
+        (
+            "PATCH",
+            &format!("{maps}/kube-root-ca.crt?fieldManager=m"),
+            "application/apply-patch+yaml",
+            "a: [b".to_owned(),
+            400,
+        ),
+        (
+            "DELETE",
+            &format!("{maps}/kube-root-ca.crt"),
+            json,
+            "{\"propagationPolicy\": \"No\"}".to_owned(),
+            422,
+        ),
         ("DELETE", "/api/v1/namespaces/default", json, String::new(), 403),
     ]
     .into_iter()
-    .map(|(method, path, media_type, body, code)| (method, Box::leak(path.to_owned().into_boxed_str()) as &str, media_type, body, code))
+    .map(|(method, path, media_type, body, code)| {
+        (method, Box::leak(path.to_owned().into_boxed_str()) as &str, media_type, body, code)
+    })
     .collect();
     for (method, path, media_type, body, expected) in cases {
         let shown: String = body.chars().take(60).collect();
@@ -156,7 +202,9 @@ async fn status_and_specification_are_written_apart() {
     let mut job = object(job);
     job.types = Some(kube::api::TypeMeta { api_version: "batch/v1".into(), kind: "CronJob".into() });
     api.create(&PostParams::default(), &job).await.expect("created");
-    let both = Patch::Merge(json!({"spec": {"schedule": "1 * * * *"}, "status": {"lastScheduleTime": "2026-01-01T00:00:00Z"}}));
+    let both = Patch::Merge(
+        json!({"spec": {"schedule": "1 * * * *"}, "status": {"lastScheduleTime": "2026-01-01T00:00:00Z"}}),
+    );
     let status = api.patch_status("c", &PatchParams::default(), &both).await.expect("patched");
     assert_eq!(status.data["spec"]["schedule"], "* * * * *");
     assert_eq!(status.data["status"]["lastScheduleTime"], "2026-01-01T00:00:00Z");
@@ -183,7 +231,9 @@ async fn pages_of_a_list_show_one_version() {
     let cluster = Cluster::start().await;
     let maps = cluster.config_maps();
     for index in 0..7 {
-        apply(&maps, &format!("m{index}"), "m", &config_map(&format!("m{index}"), json!({}))).await.expect("applied");
+        apply(&maps, &format!("m{index}"), "m", &config_map(&format!("m{index}"), json!({})))
+            .await
+            .expect("applied");
     }
     let mut params = ListParams::default().limit(3);
     let mut names = Vec::new();
@@ -211,7 +261,9 @@ async fn dry_runs_check_everything_and_change_nothing() {
     assert!(made.uid().is_some());
     let apply = PatchParams { dry_run: true, ..PatchParams::apply("m") };
     maps.patch("b", &apply, &Patch::Apply(config_map("b", json!({})))).await.expect("accepted");
-    maps.delete("kube-root-ca.crt", &DeleteParams { dry_run: true, ..DeleteParams::default() }).await.expect("accepted");
+    maps.delete("kube-root-ca.crt", &DeleteParams { dry_run: true, ..DeleteParams::default() })
+        .await
+        .expect("accepted");
     assert_eq!(cluster.api.store().revision(), before);
     assert_eq!(cluster.api.requests().writes(), 0);
     assert_eq!(cluster.api.requests().of("dry-run"), 3);
@@ -243,12 +295,16 @@ async fn unknown_fields_are_refused_or_warned_of() {
     let cluster = Cluster::start().await;
     let path = "/api/v1/namespaces/default/configmaps";
     let body = json!({"metadata": {"name": "a"}, "bogus": 1}).to_string();
-    let (code, answer) = cluster.raw("POST", &format!("{path}?fieldValidation=Strict"), "application/json", &*body).await;
+    let (code, answer) =
+        cluster.raw("POST", &format!("{path}?fieldValidation=Strict"), "application/json", &*body).await;
     assert_eq!(code, 400);
     let why = "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \"bogus\"";
     assert_eq!(answer["message"], why);
     let client = reqwest::Client::new();
-    let request = client.post(format!("{}{path}", cluster.api.url())).header("content-type", "application/json").body(body);
+    let request = client
+        .post(format!("{}{path}", cluster.api.url()))
+        .header("content-type", "application/json")
+        .body(body);
     let answer = request.send().await.expect("an answer");
     assert_eq!(answer.status(), 201);
     assert_eq!(answer.headers()["warning"], "299 - \"unknown field \\\"bogus\\\"\"");

@@ -42,11 +42,15 @@ fn widget(spec: &Value) -> Value {
 
 async fn defined() -> Cluster {
     let cluster = Cluster::start().await;
-    let definitions = cluster.objects("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions");
+    let definitions =
+        cluster.objects("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions");
     let made = apply(&definitions, "widgets.example.io", "m", &definition()).await.expect("applied");
     let conditions = made.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
     for kind in ["NamesAccepted", "Established"] {
-        assert!(conditions.iter().any(|one| one["type"] == kind && one["status"] == "True"), "{conditions:?}");
+        assert!(
+            conditions.iter().any(|one| one["type"] == kind && one["status"] == "True"),
+            "{conditions:?}"
+        );
     }
     assert_eq!(made.data["spec"]["names"]["listKind"], "WidgetList");
     cluster
@@ -127,9 +131,13 @@ async fn a_definition_takes_its_objects_along() {
     let cluster = defined().await;
     let widgets = cluster.objects("example.io/v1", "Widget", "widgets");
     apply(&widgets, "w", "m", &widget(&json!({"size": 3}))).await.expect("applied");
-    let definitions = cluster.objects("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions");
+    let definitions =
+        cluster.objects("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions");
     definitions.delete("widgets.example.io", &DeleteParams::default()).await.expect("accepted");
-    eventually("the definition goes", || async { definitions.get_opt("widgets.example.io").await.expect("an answer").is_none() }).await;
+    eventually("the definition goes", || async {
+        definitions.get_opt("widgets.example.io").await.expect("an answer").is_none()
+    })
+    .await;
     let (code, _, message) = refusal(widgets.get("w").await);
     assert_eq!(code, 404, "{message}");
     apply(&definitions, "widgets.example.io", "m", &definition()).await.expect("applied anew");

@@ -50,7 +50,10 @@ async fn dependents_follow_their_owner_in_the_background() {
     apply(&maps, "grandchild", "m", &owned("grandchild", &child, false)).await.expect("applied");
     maps.delete("owner", &DeleteParams::background()).await.expect("deleted");
     assert!(is_gone(&maps, "owner").await);
-    eventually("the dependents go", || async { is_gone(&maps, "child").await && is_gone(&maps, "grandchild").await }).await;
+    eventually("the dependents go", || async {
+        is_gone(&maps, "child").await && is_gone(&maps, "grandchild").await
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -100,7 +103,14 @@ async fn a_namespace_takes_its_content_along() {
     let namespaces = cluster.objects("v1", "Namespace", "namespaces");
     apply(&namespaces, "team", "m", &namespace("team")).await.expect("applied");
     let maps = cluster.config_maps_in("team");
-    let names: Vec<_> = maps.list(&ListParams::default()).await.expect("a list").items.iter().map(ResourceExt::name_any).collect();
+    let names: Vec<_> = maps
+        .list(&ListParams::default())
+        .await
+        .expect("a list")
+        .items
+        .iter()
+        .map(ResourceExt::name_any)
+        .collect();
     assert_eq!(names, ["kube-root-ca.crt"]);
     let mut held = config_map("held", json!({}));
     held["metadata"]["finalizers"] = json!(["example.io/hold"]);
@@ -108,7 +118,8 @@ async fn a_namespace_takes_its_content_along() {
     let terminating = namespaces.delete("team", &DeleteParams::default()).await.expect("accepted");
     let terminating = terminating.left().expect("the namespace, since it is still there");
     assert_eq!(terminating.data["status"]["phase"], "Terminating");
-    let (code, reason, message) = refusal(maps.create(&PostParams::default(), &object(config_map("late", json!({})))).await);
+    let (code, reason, message) =
+        refusal(maps.create(&PostParams::default(), &object(config_map("late", json!({})))).await);
     assert_eq!((code, reason.as_str()), (403, "Forbidden"));
     let expected = "configmaps \"late\" is forbidden: unable to create new content in namespace team because it is being \
                     terminated";
@@ -132,6 +143,13 @@ async fn a_collection_is_deleted_by_its_labels() {
     }
     let front = ListParams::default().labels("tier=front");
     maps.delete_collection(&DeleteParams::default(), &front).await.expect("deleted");
-    let names: Vec<_> = maps.list(&ListParams::default()).await.expect("a list").items.iter().map(ResourceExt::name_any).collect();
+    let names: Vec<_> = maps
+        .list(&ListParams::default())
+        .await
+        .expect("a list")
+        .items
+        .iter()
+        .map(ResourceExt::name_any)
+        .collect();
     assert_eq!(names, ["c", "kube-root-ca.crt"]);
 }

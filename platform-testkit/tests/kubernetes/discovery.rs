@@ -39,24 +39,37 @@ async fn the_server_says_what_and_how_it_is() {
     let (code, document) = cluster.raw("GET", &url, "", "").await;
     assert_eq!(code, 200);
     let patch = &document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]["patch"];
-    let names: Vec<_> = patch["parameters"].as_array().into_iter().flatten().map(|one| one["name"].clone()).collect();
+    let names: Vec<_> =
+        patch["parameters"].as_array().into_iter().flatten().map(|one| one["name"].clone()).collect();
     assert!(names.contains(&json!("fieldValidation")), "{names:?}");
-    let (code, review) =
-        cluster.raw("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", "application/json", "{}").await;
+    let (code, review) = cluster
+        .raw("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", "application/json", "{}")
+        .await;
     assert_eq!((code, &review["status"]["allowed"]), (201, &json!(true)));
 }
 
 #[tokio::test]
 async fn a_new_cluster_has_what_every_cluster_has() {
-    let api = platform_testkit::kubernetes::EmbeddedApi::builder().nodes(3).name("three").start().await.expect("started");
+    let api = platform_testkit::kubernetes::EmbeddedApi::builder()
+        .nodes(3)
+        .name("three")
+        .start()
+        .await
+        .expect("started");
     let cluster = Cluster::of(api);
     assert!(cluster.api.kubeconfig().contains("current-context: \"three\""));
     let names = async |path: &str| {
         let (_, list) = cluster.raw("GET", path, "", "").await;
         let items = list["items"].as_array().cloned().unwrap_or_default();
-        items.iter().filter_map(|item| item["metadata"]["name"].as_str().map(str::to_owned)).collect::<Vec<_>>()
+        items
+            .iter()
+            .filter_map(|item| item["metadata"]["name"].as_str().map(str::to_owned))
+            .collect::<Vec<_>>()
     };
-    assert_eq!(names("/api/v1/namespaces").await, ["default", "kube-node-lease", "kube-public", "kube-system"]);
+    assert_eq!(
+        names("/api/v1/namespaces").await,
+        ["default", "kube-node-lease", "kube-public", "kube-system"]
+    );
     assert_eq!(names("/api/v1/nodes").await, ["node-1", "node-2", "node-3"]);
     assert_eq!(names("/api/v1/services").await, ["kubernetes"]);
     assert_eq!(names("/apis/storage.k8s.io/v1/storageclasses").await, ["standard"]);

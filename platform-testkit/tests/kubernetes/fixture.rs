@@ -8,76 +8,85 @@ use platform_testkit::kubernetes::EmbeddedApi;
 use serde_json::{Value, json};
 
 /// Long enough for a loaded machine; no test waits this long when all is well.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-pub struct Cluster {
-    pub api: EmbeddedApi,
-    pub client: Client,
+pub(crate) struct Cluster {
+    pub(crate) api: EmbeddedApi,
+    pub(crate) client: Client,
 }
 
 impl Cluster {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::of(EmbeddedApi::builder().start().await.expect("the cluster starts"))
     }
 
-    pub fn of(api: EmbeddedApi) -> Self {
+    pub(crate) fn of(api: EmbeddedApi) -> Self {
         let client = client(&api.url());
         Self { api, client }
     }
 
     /// Objects of one kind in `default`, or of a cluster-scoped kind.
-    pub fn objects(&self, api_version: &str, kind: &str, plural: &str) -> Api<DynamicObject> {
+    pub(crate) fn objects(&self, api_version: &str, kind: &str, plural: &str) -> Api<DynamicObject> {
         let resource = resource(api_version, kind, plural);
         match kind {
-            "Namespace" | "CustomResourceDefinition" | "Node" => Api::all_with(self.client.clone(), &resource),
+            "Namespace" | "CustomResourceDefinition" | "Node" => {
+                Api::all_with(self.client.clone(), &resource)
+            }
             _ => Api::namespaced_with(self.client.clone(), "default", &resource),
         }
     }
 
-    pub fn config_maps(&self) -> Api<DynamicObject> {
+    pub(crate) fn config_maps(&self) -> Api<DynamicObject> {
         self.objects("v1", "ConfigMap", "configmaps")
     }
 
-    pub fn config_maps_in(&self, namespace: &str) -> Api<DynamicObject> {
+    pub(crate) fn config_maps_in(&self, namespace: &str) -> Api<DynamicObject> {
         Api::namespaced_with(self.client.clone(), namespace, &resource("v1", "ConfigMap", "configmaps"))
     }
 
-    pub fn deployments(&self) -> Api<DynamicObject> {
+    pub(crate) fn deployments(&self) -> Api<DynamicObject> {
         self.objects("apps/v1", "Deployment", "deployments")
     }
 
     /// What a raw request answers: status code and body.
-    pub async fn raw(&self, method: &str, path: &str, media_type: &str, body: impl Into<String>) -> (u16, Value) {
+    pub(crate) async fn raw(
+        &self,
+        method: &str,
+        path: &str,
+        media_type: &str,
+        body: impl Into<String>,
+    ) -> (u16, Value) {
         let method = method.parse().expect("a method");
         let request = reqwest::Client::new().request(method, format!("{}{path}", self.api.url()));
-        let answer = request.header("content-type", media_type).body(body.into()).send().await.expect("an answer");
+        let answer =
+            request.header("content-type", media_type).body(body.into()).send().await.expect("an answer");
         let code = answer.status().as_u16();
         let text = answer.text().await.expect("a body");
         (code, serde_json::from_str(&text).unwrap_or(Value::String(text)))
     }
 }
 
-pub fn client(url: &str) -> Client {
+pub(crate) fn client(url: &str) -> Client {
     let mut config = Config::new(url.parse().expect("a URL"));
     // Machines without CA certificates run these tests too.
     config.root_cert = Some(Vec::new());
     Client::try_from(config).expect("a client")
 }
 
-pub fn resource(api_version: &str, kind: &str, plural: &str) -> ApiResource {
+pub(crate) fn resource(api_version: &str, kind: &str, plural: &str) -> ApiResource {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
 }
 
-pub fn object(value: Value) -> DynamicObject {
+pub(crate) fn object(value: Value) -> DynamicObject {
     serde_json::from_value(value).expect("an object")
 }
 
-pub fn config_map(name: &str, data: Value) -> Value {
+pub(crate) fn config_map(name: &str, data: Value) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data})
 }
 
-pub fn deployment(name: &str, image: &str) -> Value {
+pub(crate) fn deployment(name: &str, image: &str) -> Value {
     json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -93,7 +102,7 @@ pub fn deployment(name: &str, image: &str) -> Value {
     })
 }
 
-pub async fn apply(
+pub(crate) async fn apply(
     api: &Api<DynamicObject>,
     name: &str,
     manager: &str,
@@ -103,7 +112,7 @@ pub async fn apply(
 }
 
 /// The code, reason and message of a refusal.
-pub fn refusal<T: std::fmt::Debug>(outcome: kube::Result<T>) -> (u16, String, String) {
+pub(crate) fn refusal<T: std::fmt::Debug>(outcome: kube::Result<T>) -> (u16, String, String) {
     match outcome {
         Err(kube::Error::Api(status)) => (status.code, status.reason.clone(), status.message.clone()),
         other => panic!("a refusal was expected, this came: {other:?}"),
@@ -111,7 +120,7 @@ pub fn refusal<T: std::fmt::Debug>(outcome: kube::Result<T>) -> (u16, String, St
 }
 
 /// Waits until `condition` holds.
-pub async fn eventually<F, T>(what: &str, mut condition: F)
+pub(crate) async fn eventually<F, T>(what: &str, mut condition: F)
 where
     F: FnMut() -> T,
     T: Future<Output = bool>,

@@ -53,7 +53,10 @@ impl Kubectl {
         let mut stdin = child.stdin.take().expect("its input");
         stdin.write_all(input.as_bytes()).await.expect("written");
         drop(stdin);
-        tokio::time::timeout(DEADLINE, child.wait_with_output()).await.expect("in time").expect("kubectl ends")
+        tokio::time::timeout(DEADLINE, child.wait_with_output())
+            .await
+            .expect("in time")
+            .expect("kubectl ends")
     }
 
     /// What a command that must succeed prints.
@@ -124,20 +127,32 @@ async fn generators_create_and_namespaces_go_with_their_content() {
         ("create deployment web -n team --image=app:1 --replicas=2", "deployment.apps/web created\n"),
         ("create service clusterip web -n team --tcp=80:8080", "service/web created\n"),
         ("create job once -n team --image=app:1", "job.batch/once created\n"),
-        ("create role reader -n team --verb=get --resource=pods", "role.rbac.authorization.k8s.io/reader created\n"),
+        (
+            "create role reader -n team --verb=get --resource=pods",
+            "role.rbac.authorization.k8s.io/reader created\n",
+        ),
         ("create quota limit -n team --hard=pods=3", "resourcequota/limit created\n"),
         ("create ingress web -n team --rule=host/path=web:80", "ingress.networking.k8s.io/web created\n"),
-        ("create poddisruptionbudget web -n team --selector=app=web --min-available=1", "poddisruptionbudget.policy/web created\n"),
+        (
+            "create poddisruptionbudget web -n team --selector=app=web --min-available=1",
+            "poddisruptionbudget.policy/web created\n",
+        ),
     ] {
         assert_eq!(kubectl.ok(command, "").await, answer, "{command}");
     }
     assert_eq!(kubectl.ok("get configmap settings -n team -o jsonpath={.data.a}", "").await, "b");
     assert_eq!(kubectl.ok("get secret token -n team -o jsonpath={.data.a}", "").await, "Yg==");
-    assert_eq!(kubectl.ok("get service web -n team -o jsonpath={.spec.ports[0].targetPort}", "").await, "8080");
+    assert_eq!(
+        kubectl.ok("get service web -n team -o jsonpath={.spec.ports[0].targetPort}", "").await,
+        "8080"
+    );
     assert_eq!(kubectl.ok("auth can-i create pods", "").await, "yes\n");
     assert_eq!(kubectl.ok("delete namespace team --wait", "").await, "namespace \"team\" deleted\n");
     let missing = kubectl.run("get namespace team", "").await;
-    assert_eq!(String::from_utf8_lossy(&missing.stderr), "Error from server (NotFound): namespaces \"team\" not found\n");
+    assert_eq!(
+        String::from_utf8_lossy(&missing.stderr),
+        "Error from server (NotFound): namespaces \"team\" not found\n"
+    );
 }
 
 #[tokio::test]
@@ -155,4 +170,30 @@ async fn a_watch_prints_changes() {
     assert!(text.contains("first ") && text.contains("second "), "{text}");
     let resources = kubectl.ok("api-resources --api-group=apps", "").await;
     assert!(resources.contains("deployments"), "{resources}");
+}
+
+#[tokio::test]
+#[ignore = "needs kubectl"]
+async fn workloads_become_available_and_roll_out() {
+    let kubectl = Kubectl::start().await;
+    kubectl.ok("apply -f -", WEB).await;
+    let waited = kubectl.ok("wait --for=condition=Available deployment/web --timeout=20s", "").await;
+    assert_eq!(waited, "deployment.apps/web condition met\n");
+    kubectl.ok("set image deployment/web main=app:2", "").await;
+    let rolled = kubectl.ok("rollout status deployment/web --timeout=20s", "").await;
+    assert!(rolled.ends_with("deployment \"web\" successfully rolled out\n"), "{rolled}");
+    let history = kubectl.ok("rollout history deployment/web", "").await;
+    assert!(history.lines().any(|line| line.starts_with("2 ")), "{history}");
+    let pods = kubectl.ok("get pods -l app=web -o jsonpath={.items[*].spec.containers[0].image}", "").await;
+    assert!(pods.split(' ').all(|image| image == "app:2"), "{pods}");
+    kubectl.ok("rollout undo deployment/web", "").await;
+    kubectl.ok("rollout status deployment/web --timeout=20s", "").await;
+    let described = kubectl.ok("describe deployment web", "").await;
+    assert!(described.contains("ScalingReplicaSet"), "{described}");
+    kubectl.ok("logs deployment/web", "").await;
+    kubectl.ok("create job once --image=app:1", "").await;
+    let done = kubectl.ok("wait --for=condition=Complete job/once --timeout=20s", "").await;
+    assert_eq!(done, "job.batch/once condition met\n");
+    kubectl.ok("delete deployment web --wait --cascade=foreground", "").await;
+    assert_eq!(kubectl.ok("get pods -l app=web", "").await, "");
 }

@@ -22,7 +22,8 @@ async fn refused(directory: &Path) -> StartError {
 }
 
 fn log(directory: &Path) -> PathBuf {
-    let mut found = fs::read_dir(directory).expect("a directory").filter_map(Result::ok).map(|entry| entry.path());
+    let mut found =
+        fs::read_dir(directory).expect("a directory").filter_map(Result::ok).map(|entry| entry.path());
     found.find(|path| path.extension().is_some_and(|extension| extension == "jsonl")).expect("a log")
 }
 

@@ -11,7 +11,12 @@ use serde_json::{Value, json};
 use crate::fixture::{Cluster, DEADLINE, apply, config_map};
 
 async fn newest(api: &Api<DynamicObject>) -> String {
-    api.list(&ListParams::default().limit(1)).await.expect("a list").metadata.resource_version.expect("a version")
+    api.list(&ListParams::default().limit(1))
+        .await
+        .expect("a list")
+        .metadata
+        .resource_version
+        .expect("a version")
 }
 
 #[tokio::test]
@@ -47,7 +52,8 @@ async fn an_object_that_leaves_the_selection_is_deleted_for_its_watch() {
     apply(&maps, "a", "m", &labelled("front")).await.expect("applied");
     let config = watcher::Config::default().labels("tier=front");
     let mut events = watcher(maps.clone(), config).default_backoff().boxed();
-    let mut next = async || tokio::time::timeout(DEADLINE, events.try_next()).await.expect("in time").expect("an event");
+    let mut next =
+        async || tokio::time::timeout(DEADLINE, events.try_next()).await.expect("in time").expect("an event");
     assert!(matches!(next().await, Some(watcher::Event::Init)));
     assert!(matches!(next().await, Some(watcher::Event::InitApply(object)) if object.name_any() == "a"));
     assert!(matches!(next().await, Some(watcher::Event::InitDone)));
@@ -119,10 +125,14 @@ async fn one_object_can_be_watched_by_its_path() {
     apply(&maps, "a", "m", &config_map("a", json!({}))).await.expect("applied");
     let patch = Patch::Merge(json!({"data": {"k": "1"}}));
     maps.patch("a", &PatchParams::default(), &patch).await.expect("patched");
-    let path = format!("/api/v1/namespaces/default/configmaps/a?watch=1&timeoutSeconds=1&resourceVersion={since}");
+    let path =
+        format!("/api/v1/namespaces/default/configmaps/a?watch=1&timeoutSeconds=1&resourceVersion={since}");
     let url = format!("{}{path}", cluster.api.url());
     let text = reqwest::get(url).await.expect("an answer").text().await.expect("a body");
     let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-    let kinds: Vec<_> = events.iter().map(|event| (event["type"].clone(), event["object"]["metadata"]["name"].clone())).collect();
+    let kinds: Vec<_> = events
+        .iter()
+        .map(|event| (event["type"].clone(), event["object"]["metadata"]["name"].clone()))
+        .collect();
     assert_eq!(kinds, [(json!("ADDED"), json!("a")), (json!("MODIFIED"), json!("a"))]);
 }

@@ -51,7 +51,9 @@ pub(super) fn refusal(error: &ApiError) -> Response {
 /// One object, in the form asked for.
 pub(super) fn object(code: u16, resource: &Resource, object: &Stored, accept: Accept) -> Response {
     match accept {
-        Accept { form: Form::Object, yaml: false } => text(code, "application/json", rendered(resource, object)),
+        Accept { form: Form::Object, yaml: false } => {
+            text(code, "application/json", rendered(resource, object))
+        }
         Accept { form: Form::Object, yaml: true } => value(code, &versioned(resource, object), accept),
         Accept { form: Form::Metadata, .. } => value(code, &partial(object, "PartialObjectMetadata"), accept),
         Accept { form: Form::Table, .. } => {
@@ -82,15 +84,21 @@ pub(super) fn list(
             value(200, &table::of(resource, &items, &metadata, include), accept)
         }
         Form::Metadata => {
-            let items: Vec<Value> = items.iter().map(|object| partial(object, "PartialObjectMetadata")).collect();
+            let items: Vec<Value> =
+                items.iter().map(|object| partial(object, "PartialObjectMetadata")).collect();
             let kind = "PartialObjectMetadataList";
-            let list = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "items": items});
+            let list =
+                json!({"kind": kind, "apiVersion": "meta.k8s.io/v1", "metadata": metadata, "items": items});
             value(200, &list, accept)
         }
         Form::Object if accept.yaml => {
             let items: Vec<Value> = items.iter().map(|object| versioned(resource, object)).collect();
             let (kind, version) = (&resource.list_kind, resource.api_version());
-            value(200, &json!({"kind": kind, "apiVersion": version, "metadata": metadata, "items": items}), accept)
+            value(
+                200,
+                &json!({"kind": kind, "apiVersion": version, "metadata": metadata, "items": items}),
+                accept,
+            )
         }
         Form::Object => {
             let head = json!({"kind": resource.list_kind, "apiVersion": resource.api_version(), "metadata": metadata});

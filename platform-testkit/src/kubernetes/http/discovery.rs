@@ -18,7 +18,8 @@ pub(super) const REVIEWS: [(&str, &str, &str, &str, bool); 5] = [
 
 /// `/apis`.
 pub(super) fn groups(catalog: &Catalog) -> Value {
-    let groups: Vec<Value> = all_groups(catalog).iter().map(|(name, versions)| group_entry(name, versions)).collect();
+    let groups: Vec<Value> =
+        all_groups(catalog).iter().map(|(name, versions)| group_entry(name, versions)).collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 
@@ -85,7 +86,8 @@ pub(super) fn aggregated(catalog: &Catalog, core: bool) -> Value {
     let items: Vec<Value> = groups
         .filter(|(group, _)| group.is_empty() == core)
         .map(|(group, versions)| {
-            let versions: Vec<Value> = versions.iter().map(|version| aggregated_version(catalog, group, version)).collect();
+            let versions: Vec<Value> =
+                versions.iter().map(|version| aggregated_version(catalog, group, version)).collect();
             let metadata = if core { json!({}) } else { json!({"name": group}) };
             json!({"metadata": metadata, "versions": versions})
         })

@@ -63,7 +63,7 @@ impl Step<'_> {
             Self::Where { field, equals } => {
                 let holds = |item: &&Value| match item.pointer(&format!("/{}", field.replace('.', "/"))) {
                     Some(Value::String(text)) => text == equals,
-                    Some(other) => other.to_string() == *equals,
+                    Some(other) => serde_json::from_str::<Value>(equals).is_ok_and(|wanted| wanted == *other),
                     None => false,
                 };
                 value.as_array().into_iter().flatten().filter(holds).collect()

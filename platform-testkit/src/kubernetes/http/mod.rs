@@ -98,7 +98,13 @@ impl Server {
             self.requests.count("create");
             return Ok(response);
         }
-        let known = self.store.registry().catalog().groups().iter().any(|(name, all)| *name == group && all.contains(&version));
+        let known = self
+            .store
+            .registry()
+            .catalog()
+            .groups()
+            .iter()
+            .any(|(name, all)| *name == group && all.contains(&version));
         if !known {
             return Ok(page_not_found());
         }
@@ -120,8 +126,12 @@ impl Server {
             .and_then(|value| value.to_str().ok())
             .is_some_and(|accept| accept.contains("g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"));
         let document = match path {
-            ["healthz" | "livez" | "readyz", ..] => return Ok(Some(answer::text(200, "text/plain; charset=utf-8", "ok"))),
-            [] => Some(json!({"paths": ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]})),
+            ["healthz" | "livez" | "readyz", ..] => {
+                return Ok(Some(answer::text(200, "text/plain; charset=utf-8", "ok")));
+            }
+            [] => Some(
+                json!({"paths": ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]}),
+            ),
             ["version"] => Some(version()),
             [root @ ("api" | "apis")] if aggregated => {
                 let list = discovery::aggregated(&catalog, *root == "api");
@@ -154,7 +164,8 @@ impl Server {
     ) -> Result<Response, ApiError> {
         let (store, headers) = (&self.store, &parts.headers);
         let watching = parts.method == Method::GET && target.subresource.is_none() && query.flag("watch")?;
-        let verb = verb(&parts.method, target.name.is_some(), watching).ok_or_else(ApiError::method_not_allowed)?;
+        let verb =
+            verb(&parts.method, target.name.is_some(), watching).ok_or_else(ApiError::method_not_allowed)?;
         let dry_run = !parts.method.is_safe() && modify::is_dry_run(query, body);
         self.requests.count(if dry_run { "dry-run" } else { verb });
         let done: Done = match verb {
@@ -200,7 +211,8 @@ fn review(
         [namespaces, _, plural] if namespaces == "namespaces" => plural,
         _ => return Ok(None),
     };
-    let Some((_, _, kind, ..)) = discovery::REVIEWS.iter().find(|one| one.0 == group && one.1 == version && one.3 == plural)
+    let Some((_, _, kind, ..)) =
+        discovery::REVIEWS.iter().find(|one| one.0 == group && one.1 == version && one.3 == plural)
     else {
         return Ok(None);
     };

@@ -105,7 +105,9 @@ pub(super) fn patch(
         match object["metadata"]["name"].as_str() {
             None | Some("") => {
                 let name = &key.name;
-                let why = format!("the name of the object ({name} based on URL) was undeterminable: name must be provided");
+                let why = format!(
+                    "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+                );
                 return Err(ApiError::bad_request(why));
             }
             Some(_) => check_name(object, &key.name)?,
@@ -154,7 +156,8 @@ pub(super) fn delete(
             Ok(Done { response, revision: object.revision() })
         }
         Deletion::Gone(object) => {
-            let mut details = json!({"name": key.name, "kind": key.resource.plural(), "uid": object["metadata"]["uid"]});
+            let mut details =
+                json!({"name": key.name, "kind": key.resource.plural(), "uid": object["metadata"]["uid"]});
             if !key.resource.group().is_empty() {
                 details["group"] = json!(key.resource.group());
             }
@@ -175,7 +178,8 @@ pub(super) fn delete_collection(
     body: &[u8],
 ) -> Result<Done, ApiError> {
     let resource = &target.resource;
-    if !resource.verbs().contains(&"deletecollection") || (resource.namespaced && target.namespace.is_none()) {
+    if !resource.verbs().contains(&"deletecollection") || (resource.namespaced && target.namespace.is_none())
+    {
         return Err(ApiError::method_not_allowed());
     }
     let options = delete_options(query, headers, body)?;
@@ -204,7 +208,12 @@ enum Patch {
 }
 
 impl Patch {
-    fn parse(resource: &Resource, query: &Parameters, headers: &HeaderMap, body: &[u8]) -> Result<Self, ApiError> {
+    fn parse(
+        resource: &Resource,
+        query: &Parameters,
+        headers: &HeaderMap,
+        body: &[u8],
+    ) -> Result<Self, ApiError> {
         let decoding = |why: String| ApiError::bad_request(format!("error decoding patch: {why}"));
         let json = || serde_json::from_slice::<Value>(body).map_err(|error| decoding(error.to_string()));
         let forced = query.get("force").is_some();
@@ -230,7 +239,8 @@ impl Patch {
                 if query.get("fieldManager").is_none() {
                     return invalid(Cause::required("fieldManager", "is required for apply patch"));
                 }
-                let object = request::yaml(body).map_err(|why| ApiError::bad_request(format!("error decoding YAML: {why}")))?;
+                let object = request::yaml(body)
+                    .map_err(|why| ApiError::bad_request(format!("error decoding YAML: {why}")))?;
                 check_type(resource, &object)?;
                 Ok(Self::Apply { object, force: query.flag("force")? })
             }
@@ -248,7 +258,9 @@ impl Patch {
 
     fn patched(&self, resource: &Resource, live: &Value) -> Result<Value, ApiError> {
         match self {
-            Self::Json(operations) => patch::json_patch(live, operations).map_err(|why| ApiError::new(422, "Invalid", why)),
+            Self::Json(operations) => {
+                patch::json_patch(live, operations).map_err(|why| ApiError::new(422, "Invalid", why))
+            }
             Self::Merge(object) | Self::Apply { object, .. } => {
                 patch::merge_patch(live, object).map_err(ApiError::bad_request)
             }
@@ -270,7 +282,8 @@ fn apply_object(
     if let Some(fields) = wanted.as_object_mut() {
         // What the request may not set is not owned by it either.
         match options.subresource {
-            Some("status") => fields.retain(|name, _| matches!(name.as_str(), "apiVersion" | "kind" | "metadata" | "status")),
+            Some("status") => fields
+                .retain(|name, _| matches!(name.as_str(), "apiVersion" | "kind" | "metadata" | "status")),
             _ if resource.serves("status") => {
                 fields.remove("status");
             }
@@ -298,7 +311,11 @@ fn apply_object(
             let message = error.to_string();
             let ApplyError::Conflict(conflicts) = error else { return Err(ApiError::bad_request(message)) };
             let cause = |conflict: &apply::Conflict| {
-                Cause::field("FieldManagerConflict", conflict.field.clone(), format!("conflict with {conflict}"))
+                Cause::field(
+                    "FieldManagerConflict",
+                    conflict.field.clone(),
+                    format!("conflict with {conflict}"),
+                )
             };
             Err(ApiError::apply_conflict(message, conflicts.iter().map(cause).collect()))
         }
@@ -310,15 +327,19 @@ fn apply_object(
 fn object_of(resource: &Resource, headers: &HeaderMap, body: &[u8]) -> Result<Value, ApiError> {
     let kind = &resource.kind;
     let unrecognised = |why: &str| {
-        let message = format!("the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; {why}");
+        let message = format!(
+            "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; {why}"
+        );
         ApiError::bad_request(message)
     };
     let object = request::body(headers, body, kind)?;
-    let object = object.ok_or_else(|| unrecognised("json parse error: unexpected end of JSON input (<empty>)"))?;
+    let object =
+        object.ok_or_else(|| unrecognised("json parse error: unexpected end of JSON input (<empty>)"))?;
     if !object.is_object() {
         return Err(unrecognised("json parse error: the body is not an object"));
     }
-    let given = (object["apiVersion"].as_str().unwrap_or_default(), object["kind"].as_str().unwrap_or_default());
+    let given =
+        (object["apiVersion"].as_str().unwrap_or_default(), object["kind"].as_str().unwrap_or_default());
     if resource.custom.is_some() && (given.0.is_empty() || given.1.is_empty()) {
         return Err(unrecognised("a custom resource must say its apiVersion and kind"));
     }
@@ -360,11 +381,15 @@ fn check_name(object: &Value, name: &str) -> Result<(), ApiError> {
 }
 
 fn check_namespace(object: &Value, target: &Target) -> Result<(), ApiError> {
-    let Some(given) = object["metadata"]["namespace"].as_str().filter(|given| !given.is_empty()) else { return Ok(()) };
+    let Some(given) = object["metadata"]["namespace"].as_str().filter(|given| !given.is_empty()) else {
+        return Ok(());
+    };
     if !target.resource.namespaced || target.namespace.as_deref() == Some(given) {
         return Ok(());
     }
-    Err(ApiError::bad_request("the namespace of the provided object does not match the namespace sent on the request"))
+    Err(ApiError::bad_request(
+        "the namespace of the provided object does not match the namespace sent on the request",
+    ))
 }
 
 fn with_subresource(options: WriteOptions, target: &Target) -> WriteOptions {
@@ -385,14 +410,16 @@ pub(super) fn is_dry_run(query: &Parameters, body: &[u8]) -> bool {
         dry_run: Vec<String>,
     }
     let asked = |options: Options| {
-        options.kind.is_none_or(|kind| kind == "DeleteOptions") && options.dry_run.iter().any(|one| one == "All")
+        options.kind.is_none_or(|kind| kind == "DeleteOptions")
+            && options.dry_run.iter().any(|one| one == "All")
     };
     query.get("dryRun").is_some() || serde_json::from_slice(body).is_ok_and(asked)
 }
 
 /// From the body, or else from the query.
 fn delete_options(query: &Parameters, headers: &HeaderMap, body: &[u8]) -> Result<DeleteOptions, ApiError> {
-    let mut options = DeleteOptions::parse(&request::body(headers, body, "DeleteOptions")?.unwrap_or_default())?;
+    let mut options =
+        DeleteOptions::parse(&request::body(headers, body, "DeleteOptions")?.unwrap_or_default())?;
     options.dry_run |= query.dry_run("DeleteOptions")?;
     if let Some(policy) = query.get("propagationPolicy") {
         let invalid = |cause| ApiError::invalid_kind("meta.k8s.io", "DeleteOptions", "", vec![cause]);

@@ -13,7 +13,8 @@ pub(super) fn index(catalog: &Catalog) -> Value {
     for resource in catalog.resources() {
         let path = base(resource).trim_start_matches('/').to_owned();
         // Clients cache a document by its hash; CRDs are what changes one.
-        let custom = catalog.resources().iter().filter(|one| one.group == resource.group && one.custom.is_some());
+        let custom =
+            catalog.resources().iter().filter(|one| one.group == resource.group && one.custom.is_some());
         let hash = custom.fold(0_u64, |hash, one| {
             let schema = one.custom.as_ref().map(|custom| custom.schema.to_string()).unwrap_or_default();
             schema.bytes().fold(hash, |hash, byte| hash.wrapping_mul(1_099_511_628_211) ^ u64::from(byte))

@@ -10,26 +10,38 @@ use serde_json::{Value, json};
 
 use super::answer::{self, ListMeta};
 use super::request::{Accept, Parameters, Target};
-use super::table::Include;
 use super::scale;
+use super::table::Include;
 use crate::kubernetes::error::{ApiError, Cause};
 use crate::kubernetes::semantics::selector::{FieldSelector, LabelSelector};
 use crate::kubernetes::state::{Key, Stored};
 use crate::kubernetes::store::Store;
 
 /// One object, or its scale or log.
-pub(super) fn get(store: &Store, target: &Target, query: &Parameters, headers: &HeaderMap) -> Result<Response, ApiError> {
+pub(super) fn get(
+    store: &Store,
+    target: &Target,
+    query: &Parameters,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
     let object = store.get(&key(target))?;
     match target.subresource.as_deref() {
         Some("log") => log(store, &object, query),
-        Some("scale") => Ok(answer::value(200, &scale::of(&target.resource, &object), Accept::parse(headers)?)),
+        Some("scale") => {
+            Ok(answer::value(200, &scale::of(&target.resource, &object), Accept::parse(headers)?))
+        }
         Some("finalize") => Err(ApiError::method_not_allowed()),
         _ => Ok(answer::object(200, &target.resource, &object, Accept::parse(headers)?)),
     }
 }
 
 /// A list, or one page of it.
-pub(super) fn list(store: &Store, target: &Target, query: &Parameters, headers: &HeaderMap) -> Result<Response, ApiError> {
+pub(super) fn list(
+    store: &Store,
+    target: &Target,
+    query: &Parameters,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
     let accept = Accept::parse(headers)?;
     let selection = Selection::parse(target, query)?;
     let limit = usize::try_from(query.integer("limit")?.unwrap_or(0)).unwrap_or(0);
@@ -116,12 +128,14 @@ fn at_version(
         return Err(invalid("resourceVersionMatch", why));
     }
     let Some(version) = version else { return Ok(newest()) };
-    let revision = parse_version(version).map_err(|why| ApiError::bad_request(format!("invalid resource version: {why}")))?;
+    let revision = parse_version(version)
+        .map_err(|why| ApiError::bad_request(format!("invalid resource version: {why}")))?;
     let current = store.revision();
     match matching {
-        Some("Exact") if revision == 0 => {
-            Err(invalid("resourceVersionMatch", "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\""))
-        }
+        Some("Exact") if revision == 0 => Err(invalid(
+            "resourceVersionMatch",
+            "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+        )),
         _ if revision > current => Err(too_large(revision, current)),
         Some("Exact") => store.list_at(&target.resource.id, target.namespace.as_deref(), revision),
         None | Some("NotOlderThan") => Ok(newest()),
@@ -135,7 +149,9 @@ fn at_version(
 
 pub(super) fn parse_version(text: &str) -> Result<u64, String> {
     let wrong = |_| {
-        format!("resourceVersion: Invalid value: \"{text}\": strconv.ParseUint: parsing \"{text}\": invalid syntax")
+        format!(
+            "resourceVersion: Invalid value: \"{text}\": strconv.ParseUint: parsing \"{text}\": invalid syntax"
+        )
     };
     text.parse().map_err(wrong)
 }
@@ -163,11 +179,16 @@ impl Page {
     }
 
     fn encode(&self) -> String {
-        URL_SAFE_NO_PAD.encode(json!({"v": "meta.k8s.io/v1", "rv": self.revision, "start": [self.namespace, self.name]}).to_string())
+        URL_SAFE_NO_PAD.encode(
+            json!({"v": "meta.k8s.io/v1", "rv": self.revision, "start": [self.namespace, self.name]})
+                .to_string(),
+        )
     }
 
     fn decode(token: &str) -> Result<Self, ApiError> {
-        let wrong = |why: String| ApiError::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
+        let wrong = |why: String| {
+            ApiError::bad_request(format!("invalid continue token: continue key is not valid: {why}"))
+        };
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|error| wrong(error.to_string()))?;
         let token: Value = serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
         match (token["rv"].as_u64(), token["start"][0].as_str(), token["start"][1].as_str()) {
@@ -183,7 +204,7 @@ fn log(store: &Store, pod: &Stored, query: &Parameters) -> Result<Response, ApiE
     let name = text(&pod["metadata"]["name"]);
     let containers: Vec<&str> = ["containers", "initContainers"]
         .into_iter()
-        .flat_map(|list| pod["spec"][list].as_array())
+        .filter_map(|list| pod["spec"][list].as_array())
         .flatten()
         .map(|container| text(&container["name"]))
         .collect();
@@ -195,7 +216,8 @@ fn log(store: &Store, pod: &Stored, query: &Parameters) -> Result<Response, ApiE
         (None, [only]) => only,
         (None, _) => {
             let listed = containers.join(" ");
-            let message = format!("a container name must be specified for pod {name}, choose one of: [{listed}]");
+            let message =
+                format!("a container name must be specified for pod {name}, choose one of: [{listed}]");
             return Err(ApiError::bad_request(message));
         }
     };
@@ -204,7 +226,8 @@ fn log(store: &Store, pod: &Stored, query: &Parameters) -> Result<Response, ApiE
     } else {
         store.logs().read(text(&pod["metadata"]["namespace"]), name, container)
     };
-    let tail = query.integer("tailLines")?.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
+    let tail =
+        query.integer("tailLines")?.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
     let timestamps = query.flag("timestamps")?;
     let mut out = String::new();
     for line in lines.get(lines.len().saturating_sub(tail)..).unwrap_or_default() {

@@ -25,13 +25,22 @@ pub(super) struct Target {
 
 impl Target {
     /// `rest` is the path after `/api/v1/` or `/apis/group/version/`.
-    pub(super) fn parse(registry: &Registry, group: &str, version: &str, rest: &[String]) -> Result<Self, ApiError> {
+    pub(super) fn parse(
+        registry: &Registry,
+        group: &str,
+        version: &str,
+        rest: &[String],
+    ) -> Result<Self, ApiError> {
         let parts: Vec<&str> = rest.iter().map(String::as_str).collect();
         let (namespace, plural, name, subresource) = match parts.as_slice() {
-            ["namespaces", name, sub @ ("status" | "finalize")] => (None, "namespaces", Some(*name), Some(*sub)),
+            ["namespaces", name, sub @ ("status" | "finalize")] => {
+                (None, "namespaces", Some(*name), Some(*sub))
+            }
             ["namespaces", namespace, plural] => (Some(*namespace), *plural, None, None),
             ["namespaces", namespace, plural, name] => (Some(*namespace), *plural, Some(*name), None),
-            ["namespaces", namespace, plural, name, sub] => (Some(*namespace), *plural, Some(*name), Some(*sub)),
+            ["namespaces", namespace, plural, name, sub] => {
+                (Some(*namespace), *plural, Some(*name), Some(*sub))
+            }
             [plural] => (None, *plural, None, None),
             [plural, name] => (None, *plural, Some(*name), None),
             [plural, name, sub] => (None, *plural, Some(*name), Some(*sub)),
@@ -77,7 +86,8 @@ impl Parameters {
 
     pub(super) fn integer(&self, name: &str) -> Result<Option<i64>, ApiError> {
         let Some(text) = self.get(name) else { return Ok(None) };
-        let wrong = |_| ApiError::bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"));
+        let wrong =
+            |_| ApiError::bad_request(format!("strconv.ParseInt: parsing \"{text}\": invalid syntax"));
         text.parse().map(Some).map_err(wrong)
     }
 
@@ -117,16 +127,25 @@ impl Parameters {
             Some("Strict") => FieldValidation::Strict,
             Some(other) => {
                 let supported = ["Ignore", "Strict", "Warn"];
-                return Err(invalid(Cause::unsupported("fieldValidation", &format!("\"{other}\""), &supported)));
+                return Err(invalid(Cause::unsupported(
+                    "fieldValidation",
+                    &format!("\"{other}\""),
+                    &supported,
+                )));
             }
         };
         let manager = match self.get("fieldManager") {
             Some(name) if name.len() > 128 => {
-                return Err(invalid(Cause::field("FieldValueTooLong", "fieldManager", "Too long: may not be more than 128 bytes".to_owned())));
+                return Err(invalid(Cause::field(
+                    "FieldValueTooLong",
+                    "fieldManager",
+                    "Too long: may not be more than 128 bytes".to_owned(),
+                )));
             }
             Some(name) => name.to_owned(),
             None => {
-                let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+                let agent =
+                    headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
                 let program = agent.split('/').next().unwrap_or_default().trim();
                 if program.is_empty() { "unknown".to_owned() } else { program.chars().take(128).collect() }
             }
@@ -187,7 +206,9 @@ impl Accept {
 pub(super) fn body(headers: &HeaderMap, body: &[u8], kind: &str) -> Result<Option<Value>, ApiError> {
     let media_type = media_type(headers);
     let unrecognised = |why: String| {
-        let message = format!("the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; {why}");
+        let message = format!(
+            "the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; {why}"
+        );
         ApiError::bad_request(message)
     };
     if body.iter().all(u8::is_ascii_whitespace) {
@@ -198,7 +219,9 @@ pub(super) fn body(headers: &HeaderMap, body: &[u8], kind: &str) -> Result<Optio
             let parsed = serde_json::from_slice(body);
             parsed.map(Some).map_err(|error| unrecognised(format!("json parse error: {error}")))
         }
-        "application/yaml" => yaml(body).map(Some).map_err(|why| unrecognised(format!("yaml parse error: {why}"))),
+        "application/yaml" => {
+            yaml(body).map(Some).map_err(|why| unrecognised(format!("yaml parse error: {why}")))
+        }
         protobuf::MEDIA_TYPE => protobuf::decode(body).map(Some).map_err(|why| {
             // 415 and not 400: what is wrong is that only some kinds are read in this form.
             ApiError::unsupported_media_type(format!("{why}: send application/json or application/yaml"))
@@ -212,7 +235,8 @@ pub(super) fn body(headers: &HeaderMap, body: &[u8], kind: &str) -> Result<Optio
 
 pub(super) fn yaml(text: &[u8]) -> Result<Value, String> {
     // JSON is YAML too, and much faster to read as JSON.
-    serde_json::from_slice(text).or_else(|_| serde_saphyr::from_slice(text).map_err(|error| error.to_string()))
+    serde_json::from_slice(text)
+        .or_else(|_| serde_saphyr::from_slice(text).map_err(|error| error.to_string()))
 }
 
 pub(super) fn media_type(headers: &HeaderMap) -> String {

@@ -87,7 +87,8 @@ impl Paths {
 
 /// A label selector as text, as autoscalers parse it.
 fn written(selector: &Value) -> String {
-    let (Ok(_), Some(labels)) = (LabelSelector::from_json(selector), selector["matchLabels"].as_object()) else {
+    let (Ok(_), Some(labels)) = (LabelSelector::from_json(selector), selector["matchLabels"].as_object())
+    else {
         return String::new();
     };
     let pairs = labels.iter().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()));

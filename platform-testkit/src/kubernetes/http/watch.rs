@@ -127,7 +127,8 @@ impl View {
             (true, false) if event.change == Change::Deleted => Some(self.unfiltered(event)),
             (true, false) => {
                 // The last state that this watch could see, at the version of the change.
-                let mut last = event.previous.as_ref().map(|object| object.value().clone()).unwrap_or_default();
+                let mut last =
+                    event.previous.as_ref().map(|object| object.value().clone()).unwrap_or_default();
                 last["metadata"]["resourceVersion"] = json!(event.revision.to_string());
                 Some(self.line(Change::Deleted, &Stored::new(last, event.revision)))
             }
@@ -137,7 +138,11 @@ impl View {
     fn unfiltered(&self, event: &Event) -> Bytes {
         let as_stored = self.resource.custom.is_none()
             || event.object["apiVersion"] == self.resource.api_version().as_str();
-        if self.form == Form::Object && as_stored { event.line() } else { self.line(event.change, &event.object) }
+        if self.form == Form::Object && as_stored {
+            event.line()
+        } else {
+            self.line(event.change, &event.object)
+        }
     }
 
     fn line(&self, change: Change, object: &Stored) -> Bytes {

@@ -39,7 +39,9 @@ pub(super) fn decode(body: &[u8]) -> Result<Value, String> {
         }
     }
     let name = message_name(&api_version, &kind);
-    let message = MESSAGES.get(name.as_str()).ok_or_else(|| format!("{kind} of {api_version} is not known in protobuf"))?;
+    let message = MESSAGES
+        .get(name.as_str())
+        .ok_or_else(|| format!("{kind} of {api_version} is not known in protobuf"))?;
     let mut fields = message_of(message, raw, MAX_DEPTH)?;
     fields.insert("apiVersion".to_owned(), json!(api_version));
     fields.insert("kind".to_owned(), json!(kind));
@@ -85,7 +87,11 @@ fn field(word: &'static str) -> Option<Field> {
 fn message_name(api_version: &str, kind: &str) -> String {
     let (group, version) = api_version.split_once('/').unwrap_or(("core", api_version));
     let group = group.split('.').next().unwrap_or_default();
-    if kind == "DeleteOptions" { "meta.v1.DeleteOptions".to_owned() } else { format!("{group}.{version}.{kind}") }
+    if kind == "DeleteOptions" {
+        "meta.v1.DeleteOptions".to_owned()
+    } else {
+        format!("{group}.{version}.{kind}")
+    }
 }
 
 fn message_of(message: &[Field], bytes: &[u8], depth: usize) -> Result<Map<String, Value>, String> {
@@ -170,7 +176,8 @@ fn value(kind: &str, wire: Wire<'_>, depth: usize) -> Result<Value, String> {
             Ok(Value::Array(items))
         }
         message => {
-            let fields = MESSAGES.get(message).ok_or_else(|| format!("{message} is not known in protobuf"))?;
+            let fields =
+                MESSAGES.get(message).ok_or_else(|| format!("{message} is not known in protobuf"))?;
             message_of(fields, bytes, depth).map(Value::Object)
         }
     }

@@ -1,0 +1,93 @@
+//! CustomResourceDefinitions: names, conditions, stored versions.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::kubernetes::deletion::{CRD_CLEANUP, timestamp};
+use crate::kubernetes::error::{ApiError, Cause};
+use crate::kubernetes::resource::Resource;
+
+/// Completes a CRD's names and says that they are accepted and served.
+pub(super) fn define(object: &mut Value, now: Timestamp) {
+    let kind = object["spec"]["names"]["kind"].as_str().unwrap_or_default().to_owned();
+    let names = &mut object["spec"]["names"];
+    for (field, value) in [("singular", kind.to_lowercase()), ("listKind", format!("{kind}List"))] {
+        if names[field].as_str().is_none_or(str::is_empty) {
+            names[field] = json!(value);
+        }
+    }
+    if object["spec"]["conversion"].is_null() {
+        object["spec"]["conversion"] = json!({"strategy": "None"});
+    }
+    let accepted = object["spec"]["names"].clone();
+    let versions = object["spec"]["versions"].as_array();
+    let storage = versions.into_iter().flatten().find(|version| version["storage"] == true);
+    let storage = storage.map(|version| version["name"].clone()).unwrap_or_default();
+    object["status"]["acceptedNames"] = accepted;
+    let mut stored = object["status"]["storedVersions"].as_array().cloned().unwrap_or_default();
+    if !stored.contains(&storage) {
+        stored.push(storage);
+    }
+    object["status"]["storedVersions"] = Value::Array(stored);
+    set_condition(object, "NamesAccepted", "True", "NoConflicts", now);
+    set_condition(object, "Established", "True", "InitialNamesAccepted", now);
+    if object["metadata"]["deletionTimestamp"].is_null() {
+        let mut finalizers = object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+        if !finalizers.iter().any(|one| one == CRD_CLEANUP) {
+            finalizers.push(json!(CRD_CLEANUP));
+        }
+        object["metadata"]["finalizers"] = Value::Array(finalizers);
+    }
+}
+
+/// Rules that only a new object can break.
+pub(in crate::kubernetes) fn validate_create(resource: &Resource, object: &Value) -> Result<(), ApiError> {
+    let name = object["metadata"]["name"].as_str().unwrap_or_default();
+    if resource.id.plural() == "customresourcedefinitions" && resource.group == "apiextensions.k8s.io" {
+        let spec = &object["spec"];
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let expected = format!("{}.{}", text(&spec["names"]["plural"]), text(&spec["group"]));
+        if name != expected {
+            let why = "must be spec.names.plural+\".\"+spec.group";
+            return Err(ApiError::invalid(
+                resource,
+                name,
+                vec![Cause::invalid("metadata.name", &json!(name), why)],
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Sets a condition of `status.conditions`; its time stays while its status does.
+pub(in crate::kubernetes) fn set_condition(
+    object: &mut Value,
+    kind: &str,
+    status: &str,
+    reason: &str,
+    now: Timestamp,
+) {
+    let mut conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let mut condition = json!({
+        "type": kind, "status": status, "reason": reason, "message": message(reason), "lastTransitionTime": timestamp(now),
+    });
+    match conditions.iter_mut().find(|one| one["type"] == kind) {
+        Some(old) => {
+            if old["status"] == status {
+                condition["lastTransitionTime"] = old["lastTransitionTime"].clone();
+            }
+            *old = condition;
+        }
+        None => conditions.push(condition),
+    }
+    object["status"]["conditions"] = Value::Array(conditions);
+}
+
+fn message(reason: &str) -> &'static str {
+    match reason {
+        "NoConflicts" => "no conflicts found",
+        "InitialNamesAccepted" => "the initial names have been accepted",
+        "InstanceDeletionInProgress" => "CustomResource deletion is in progress",
+        _ => "",
+    }
+}

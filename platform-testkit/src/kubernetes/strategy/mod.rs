@@ -1,0 +1,200 @@
+//! What each kind adds to the common rules: fields that the server fills in and fields that may not change.
+//!
+//! The rules and their wording are those of the strategies and validations in `k8s.io/kubernetes/pkg/registry` and
+//! `pkg/apis`.
+
+mod address;
+mod definition;
+mod immutable;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+pub(super) use self::definition::{set_condition, validate_create};
+pub(super) use self::immutable::validate_update;
+use super::error::ApiError;
+use super::resource::Resource;
+use super::state::Stored;
+use super::store::Store;
+
+/// Fills in what the server decides on creation.
+pub(super) fn prepare_create(
+    store: &Store,
+    resource: &Resource,
+    object: &mut Value,
+    now: Timestamp,
+) -> Result<(), ApiError> {
+    if resource.serves("status") {
+        let typed = resource.custom.is_none();
+        match object.as_object_mut() {
+            Some(fields) if typed => fields.insert("status".to_owned(), json!({})),
+            Some(fields) => fields.remove("status"),
+            None => None,
+        };
+    }
+    let name = object["metadata"]["name"].clone();
+    match (resource.group.as_str(), resource.id.plural()) {
+        ("", "namespaces") => {
+            object["spec"] = json!({"finalizers": ["kubernetes"]});
+            object["status"] = json!({"phase": "Active"});
+            object["metadata"]["labels"]["kubernetes.io/metadata.name"] = name;
+        }
+        ("", "pods") => {
+            object["status"] = json!({"phase": "Pending", "qosClass": quality_of_service(&object["spec"])});
+        }
+        ("", "persistentvolumeclaims" | "persistentvolumes") => {
+            object["status"] = json!({"phase": "Pending"});
+        }
+        ("", "secrets") => fold_string_data(object),
+        ("", "services") => {
+            object["status"] = json!({"loadBalancer": {}});
+            address::allocate(store, resource, object)?;
+        }
+        ("batch", "jobs") => select_own_pods(object),
+        ("apiextensions.k8s.io", "customresourcedefinitions") => definition::define(object, now),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Carries over what the server decided before.
+pub(super) fn prepare_update(
+    store: &Store,
+    resource: &Resource,
+    live: &Stored,
+    object: &mut Value,
+) -> Result<(), ApiError> {
+    match (resource.group.as_str(), resource.id.plural()) {
+        ("", "namespaces") => {
+            let labels = &mut object["metadata"]["labels"];
+            if labels["kubernetes.io/metadata.name"].is_null() {
+                labels["kubernetes.io/metadata.name"] = live["metadata"]["name"].clone();
+            }
+        }
+        ("", "secrets") => fold_string_data(object),
+        ("", "services") => {
+            address::keep(live, object);
+            address::allocate(store, resource, object)?;
+        }
+        ("batch", "jobs") if object["spec"]["selector"].is_null() => {
+            object["spec"]["selector"] = live["spec"]["selector"].clone();
+            if object["spec"]["template"]["metadata"]["labels"].is_null() {
+                object["spec"]["template"]["metadata"]["labels"] =
+                    live["spec"]["template"]["metadata"]["labels"].clone();
+            }
+        }
+        ("apiextensions.k8s.io", "customresourcedefinitions") => definition::define(object, Timestamp::now()),
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Leaves of a write only what its subresource may change.
+pub(super) fn restrict(resource: &Resource, subresource: Option<&str>, live: &Stored, object: &mut Value) {
+    let put = |object: &mut Value, field: &str, value: Option<Value>| {
+        let Some(fields) = object.as_object_mut() else { return };
+        match value {
+            Some(value) => fields.insert(field.to_owned(), value),
+            None => fields.remove(field),
+        };
+    };
+    match subresource {
+        Some("status") => {
+            let status = object.get("status").cloned();
+            let managers = object["metadata"].get("managedFields").cloned();
+            *object = live.value().clone();
+            put(object, "status", status);
+            if let Some(metadata) = object.get_mut("metadata") {
+                put(metadata, "managedFields", managers);
+            }
+        }
+        Some("finalize") => {
+            let finalizers = object["spec"].get("finalizers").cloned();
+            let meta = object["metadata"].get("finalizers").cloned();
+            *object = live.value().clone();
+            object["spec"]["finalizers"] = finalizers.unwrap_or_else(|| json!([]));
+            if let Some(metadata) = object.get_mut("metadata") {
+                put(metadata, "finalizers", meta);
+            }
+        }
+        _ => {
+            if resource.serves("status") {
+                put(object, "status", live.get("status").cloned());
+            }
+            if resource.group.is_empty() && resource.id.plural() == "namespaces" {
+                put(object, "spec", live.get("spec").cloned());
+            }
+        }
+    }
+}
+
+/// Counts a change of anything but metadata and status.
+pub(super) fn count_generation(resource: &Resource, live: &Stored, object: &mut Value) {
+    if !resource.generation {
+        return;
+    }
+    let status_counts = resource.custom.is_some() && !resource.serves("status");
+    let counted = |value: &Value| {
+        let fields = value.as_object().cloned().unwrap_or_default();
+        let keep = |name: &str| name != "metadata" && (status_counts || name != "status");
+        fields.into_iter().filter(|(name, value)| keep(name) && !value.is_null()).collect::<Vec<_>>()
+    };
+    if counted(live.value()) != counted(object) {
+        let generation = live["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
+        object["metadata"]["generation"] = json!(generation);
+    }
+}
+
+/// `stringData` is write-only: it goes into `data`, encoded.
+fn fold_string_data(object: &mut Value) {
+    use base64::Engine as _;
+    let Some(plain) = object.as_object_mut().and_then(|fields| fields.remove("stringData")) else { return };
+    for (key, text) in plain.as_object().into_iter().flatten() {
+        let encoded = base64::engine::general_purpose::STANDARD.encode(text.as_str().unwrap_or_default());
+        object["data"][key] = json!(encoded);
+    }
+}
+
+fn quality_of_service(spec: &Value) -> &'static str {
+    let containers =
+        || ["containers", "initContainers"].into_iter().filter_map(|list| spec[list].as_array()).flatten();
+    let amount = |container: &Value, part: &str, name: &str| container["resources"][part].get(name).cloned();
+    let guaranteed = |container: &Value| {
+        ["cpu", "memory"].into_iter().all(|name| {
+            let limit = amount(container, "limits", name);
+            limit.is_some()
+                && (amount(container, "requests", name).is_none_or(|request| Some(request) == limit))
+        })
+    };
+    let any = |container: &Value| {
+        ["limits", "requests"]
+            .into_iter()
+            .any(|part| ["cpu", "memory"].into_iter().any(|name| amount(container, part, name).is_some()))
+    };
+    if !containers().any(any) {
+        "BestEffort"
+    } else if containers().all(guaranteed) {
+        "Guaranteed"
+    } else {
+        "Burstable"
+    }
+}
+
+/// A Job selects its pods by its own UID, unless its author manages that.
+fn select_own_pods(object: &mut Value) {
+    if object["spec"]["manualSelector"] == true {
+        return;
+    }
+    let uid = object["metadata"]["uid"].clone();
+    let name = object["metadata"]["name"].clone();
+    object["spec"]["selector"] = json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}});
+    let labels = &mut object["spec"]["template"]["metadata"]["labels"];
+    for (key, value) in [
+        ("batch.kubernetes.io/controller-uid", &uid),
+        ("batch.kubernetes.io/job-name", &name),
+        ("controller-uid", &uid),
+        ("job-name", &name),
+    ] {
+        labels[key] = value.clone();
+    }
+}
