@@ -17,7 +17,7 @@
 
 mod bootstrap;
 mod builtin;
-pub mod controllers;
+mod controllers;
 mod decode;
 mod deletion;
 mod error;
@@ -36,6 +36,7 @@ mod store;
 mod strategy;
 mod write;
 
+pub use controllers::{Behaviour, ImageBehaviour};
 pub use deletion::{DeleteOptions, Deletion, Propagation};
 pub use error::{ApiError, Cause, Details};
 pub use faults::{Effect, Fault, Faults};

@@ -127,7 +127,7 @@ impl Cluster {
         let replicas = match recreate {
             true if self.has_pods(&sets.old) => 0,
             true => limits.replicas,
-            false => limits.room_to_grow(total(&sets.old), 0),
+            false => limits.room_to_grow(occupied(&sets.old), 0),
         };
         let mut collisions = number(deployment, "/status/collisionCount");
         loop {
@@ -189,7 +189,7 @@ impl Cluster {
         if current > limits.replicas {
             return self.scale_set(deployment, new, limits.replicas);
         }
-        let grown = current + limits.room_to_grow(old_total + current, current);
+        let grown = current + limits.room_to_grow(occupied(&sets.old) + current, current);
         if grown != current {
             return self.scale_set(deployment, new, grown);
         }
@@ -410,6 +410,11 @@ fn replicas(set: &Stored) -> i64 {
 
 fn total(sets: &[Arc<Stored>]) -> i64 {
     sets.iter().map(|set| replicas(set)).sum()
+}
+
+/// How many pods sets have or are to have: those that are to go count until they have gone.
+fn occupied(sets: &[Arc<Stored>]) -> i64 {
+    sets.iter().map(|set| replicas(set).max(number(set, "/status/replicas"))).sum()
 }
 
 fn without_hash(template: &Value) -> Value {

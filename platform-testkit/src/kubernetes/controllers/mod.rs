@@ -44,7 +44,7 @@ pub use self::behaviour::{Behaviour, ImageBehaviour};
 
 /// Runs the cluster's workloads until `shutdown`. What is running then keeps its state in the store, and the next
 /// run takes it up from there.
-pub async fn run(store: Arc<Store>, behaviour: Arc<Behaviour>, shutdown: CancellationToken) {
+pub(super) async fn run(store: Arc<Store>, behaviour: Arc<Behaviour>, shutdown: CancellationToken) {
     cluster::Cluster::new(store, behaviour).run(shutdown).await;
 }
 
