@@ -5,3 +5,6 @@
 pub mod kubernetes;
 
 pub mod conformance;
+mod provider;
+
+pub use provider::{EmbeddedProvider, EmbeddedProviderBuilder};

@@ -86,10 +86,12 @@ impl EmbeddedProviderBuilder {
         let state = match self.state {
             None => None,
             Some(directory) => {
-                let state = State::open(&directory)
-                    .map_err(|e| e.operation("open").subject(format!("state directory {}", directory.display())))?;
+                let state = State::open(&directory).map_err(|e| {
+                    e.operation("open").subject(format!("state directory {}", directory.display()))
+                })?;
                 for spec in state.specs()? {
-                    let api = start(&spec, &self.behaviour, Some(state.cluster(&spec.name).join(DATA_DIR))).await?;
+                    let api =
+                        start(&spec, &self.behaviour, Some(state.cluster(&spec.name).join(DATA_DIR))).await?;
                     clusters.insert(spec.name.clone(), Running { spec, api });
                 }
                 Some(state)
@@ -136,9 +138,13 @@ impl EmbeddedProvider {
     /// Fails with [`Refused`](ErrorKind::Refused) while there are clusters.
     pub async fn remove_state_dir(&self) -> Result<()> {
         let Some(state) = &self.0.state else { return Ok(()) };
-        let context = |e: Error| e.operation("remove").subject(format!("state directory {}", state.directory.display()));
+        let context = |e: Error| {
+            e.operation("remove").subject(format!("state directory {}", state.directory.display()))
+        };
         if !self.0.clusters.lock().await.is_empty() {
-            return Err(context(Error::new(ErrorKind::Refused, "there are clusters in it").help("destroy the platform first")));
+            return Err(context(
+                Error::new(ErrorKind::Refused, "there are clusters in it").help("destroy the platform first"),
+            ));
         }
         fs::remove_file(state.directory.join(MARKER))
             .map_err(|e| context(storage("its marker cannot be removed", e)))?;
@@ -183,7 +189,11 @@ impl ClusterProvider for EmbeddedProvider {
         if running.spec.protected != spec.protected {
             differences.push(format!("protected: {} -> {}", running.spec.protected, spec.protected));
         }
-        Ok(if differences.is_empty() { ClusterChange::Unchanged } else { ClusterChange::Update { differences } })
+        Ok(if differences.is_empty() {
+            ClusterChange::Unchanged
+        } else {
+            ClusterChange::Update { differences }
+        })
     }
 
     async fn create(&self, spec: &ClusterSpec, progress: &Progress) -> Result<ClusterStatus> {
@@ -231,7 +241,8 @@ impl ClusterProvider for EmbeddedProvider {
 
     async fn access(&self, platform: &PlatformName, name: &ClusterName) -> Result<ClusterAccess> {
         let clusters = self.0.clusters.lock().await;
-        let running = clusters.get(name).filter(|r| r.spec.platform == *platform).ok_or_else(|| missing(name))?;
+        let running =
+            clusters.get(name).filter(|r| r.spec.platform == *platform).ok_or_else(|| missing(name))?;
         Ok(ClusterAccess::new(name.clone(), running.api.url()))
     }
 
@@ -243,7 +254,8 @@ impl ClusterProvider for EmbeddedProvider {
     ) -> Result<Deletion> {
         let mut clusters = self.0.clusters.lock().await;
         let Some(running) = clusters.get(name) else { return Ok(Deletion::Absent) };
-        owned(&running.spec, platform).map_err(|e| e.operation("delete").subject(format!("cluster {name}")))?;
+        owned(&running.spec, platform)
+            .map_err(|e| e.operation("delete").subject(format!("cluster {name}")))?;
         if let Some(running) = clusters.remove(name) {
             running.api.stop().await;
         }
@@ -294,11 +306,12 @@ async fn start(spec: &ClusterSpec, behaviour: &Behaviour, data: Option<PathBuf>)
 fn check_version(spec: &ClusterSpec) -> Result<()> {
     let own = EmbeddedApi::VERSION.trim_start_matches('v');
     match &spec.kubernetes_version {
-        Some(wanted) if !own.starts_with(&format!("{wanted}.")) => {
-            Err(Error::new(ErrorKind::Unsupported, format!("the embedded API is Kubernetes {own}, not {wanted}"))
-                .subject(format!("cluster {}", spec.name))
-                .help("leave the version out, or use a provider of real clusters"))
-        }
+        Some(wanted) if !own.starts_with(&format!("{wanted}.")) => Err(Error::new(
+            ErrorKind::Unsupported,
+            format!("the embedded API is Kubernetes {own}, not {wanted}"),
+        )
+        .subject(format!("cluster {}", spec.name))
+        .help("leave the version out, or use a provider of real clusters")),
         _ => Ok(()),
     }
 }
@@ -322,8 +335,10 @@ impl State {
         let marker = directory.join(MARKER);
         let mut entries = fs::read_dir(directory).map_err(|e| storage("the directory cannot be read", e))?;
         if !marker.exists() && entries.next().is_some() {
-            return Err(Error::invalid("the directory is not empty and was not made by an embedded provider")
-                .help("give an empty directory, or one of a former run"));
+            return Err(Error::invalid(
+                "the directory is not empty and was not made by an embedded provider",
+            )
+            .help("give an empty directory, or one of a former run"));
         }
         let lock = fs::OpenOptions::new()
             .create(true)
@@ -362,7 +377,8 @@ impl State {
 
     /// The specs of all clusters in the directory.
     fn specs(&self) -> Result<Vec<ClusterSpec>> {
-        let entries = fs::read_dir(&self.directory).map_err(|e| storage("the directory cannot be read", e))?;
+        let entries =
+            fs::read_dir(&self.directory).map_err(|e| storage("the directory cannot be read", e))?;
         let mut specs = Vec::new();
         for entry in entries {
             let path = entry.map_err(|e| storage("the directory cannot be read", e))?.path();
@@ -383,7 +399,8 @@ impl State {
 
     fn write_spec(&self, spec: &ClusterSpec) -> Result<()> {
         let directory = self.cluster(&spec.name);
-        let text = serde_json::to_vec_pretty(spec).map_err(|e| Error::internal("the spec is not JSON").source(e))?;
+        let text =
+            serde_json::to_vec_pretty(spec).map_err(|e| Error::internal("the spec is not JSON").source(e))?;
         let (partial, file) = (directory.join("cluster.json.partial"), directory.join(SPEC_FILE));
         fs::create_dir_all(&directory)
             .and_then(|()| fs::write(&partial, text))

@@ -26,7 +26,9 @@ pub async fn run(provider: &dyn ClusterProvider, platform: &PlatformName) -> Rep
     report.check("creating it again changes nothing", suite.create_is_idempotent()).await;
     report.check("a change of nodes is planned before it is made", suite.nodes()).await;
     report.check("a cluster of another platform is neither shown nor touched", suite.foreign()).await;
-    report.check("two clusters are made at the same time and do not know each other", suite.two_at_once()).await;
+    report
+        .check("two clusters are made at the same time and do not know each other", suite.two_at_once())
+        .await;
     report.check("a deleted cluster is gone, and deleting it again is fine", suite.delete()).await;
     suite.clean_up().await;
     report
@@ -93,7 +95,11 @@ impl<'a> Suite<'a> {
 
     async fn create_is_idempotent(&self) -> Outcome {
         let before = self.provider.describe(&self.platform, &self.first.name).await.map_err(text)?;
-        ensure_eq(&self.provider.plan(&self.first).await.map_err(text)?, &ClusterChange::Unchanged, "the plan")?;
+        ensure_eq(
+            &self.provider.plan(&self.first).await.map_err(text)?,
+            &ClusterChange::Unchanged,
+            "the plan",
+        )?;
         self.provider.create(&self.first, &self.progress).await.map_err(text)?;
         let after = self.provider.describe(&self.platform, &self.first.name).await.map_err(text)?;
         ensure_eq(&after, &before, "the cluster")
@@ -104,7 +110,9 @@ impl<'a> Suite<'a> {
         wider.nodes += 1;
         match self.provider.plan(&wider).await.map_err(text)? {
             ClusterChange::Update { differences } => {
-                ensure(differences.iter().any(|d| d.contains("nodes")), || format!("it says {differences:?}"))?;
+                ensure(differences.iter().any(|d| d.contains("nodes")), || {
+                    format!("it says {differences:?}")
+                })?;
                 let status = self.provider.create(&wider, &self.progress).await.map_err(text)?;
                 ensure_eq(&status.nodes, &wider.nodes, "the nodes")?;
                 let plan = self.provider.plan(&wider).await.map_err(text)?;
@@ -112,7 +120,9 @@ impl<'a> Suite<'a> {
                 self.provider.create(&self.first, &self.progress).await.map(drop).map_err(text)
             }
             ClusterChange::Recreate { differences } => {
-                ensure(differences.iter().any(|d| d.contains("nodes")), || format!("it says {differences:?}"))?;
+                ensure(differences.iter().any(|d| d.contains("nodes")), || {
+                    format!("it says {differences:?}")
+                })?;
                 let refused = self.provider.create(&wider, &self.progress).await;
                 ensure_fails(refused, ErrorKind::Unsupported, "creating it")
             }
