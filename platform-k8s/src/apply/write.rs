@@ -156,11 +156,14 @@ async fn write(api: &Api, member: &Member, options: &ApplyOptions) -> Result<Obj
     // What is new is never forced: if somebody made it meanwhile, it is not ours.
     let force = options.force && member.live.is_some();
     match api.apply(resource, &member.wanted, Mode::Write, force).await {
-        Ok((_, true)) => Ok(ObjectOutcome::Created),
-        Ok((after, false)) => {
+        Ok((after, _)) => {
             let version = |object: &Value| object.pointer("/metadata/resourceVersion").cloned();
-            let same = member.live.as_ref().is_some_and(|live| version(live) == version(&after));
-            Ok(if same { ObjectOutcome::Unchanged } else { ObjectOutcome::Configured })
+            Ok(match &member.live {
+                // The server's own word on this is lost with a first answer that did not arrive.
+                None => ObjectOutcome::Created,
+                Some(live) if version(live) == version(&after) => ObjectOutcome::Unchanged,
+                Some(_) => ObjectOutcome::Configured,
+            })
         }
         Err(error) => Err(refused_write(error)),
     }

@@ -192,43 +192,42 @@ mod tests {
         )
     }
 
-    fn open(text: &str, context: Option<&str>) -> Result<ClusterAccess> {
+    async fn open(text: &str, context: Option<&str>) -> Result<(ClusterAccess, Credential)> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("config");
         std::fs::write(&path, text).unwrap();
         std::fs::write(directory.path().join("token"), "from-file\n").unwrap();
         let access = access_from_kubeconfig(&path, context, ClusterName::new("c").unwrap())?;
         // The directory must outlive the reading of its files.
-        futures::executor::block_on(access.credentials.credential())?;
-        Ok(access)
+        let credential = access.credentials.credential().await?;
+        Ok((access, credential))
     }
 
-    #[test]
-    fn tokens_are_read_and_not_shown() {
+    #[tokio::test]
+    async fn tokens_are_read_and_not_shown() {
         let text = kubeconfig("server: 'https://127.0.0.1:6443'", "token: very-secret");
-        let access = open(&text, None).unwrap();
+        let (access, credential) = open(&text, None).await.unwrap();
         assert_eq!(access.server, "https://127.0.0.1:6443");
-        let credential = futures::executor::block_on(access.credentials.credential()).unwrap();
         assert!(matches!(&credential, Credential::Bearer { token, .. } if token.expose_secret() == "very-secret"));
         assert!(!format!("{access:?} {credential:?}").contains("very-secret"));
     }
 
-    #[test]
-    fn files_are_found_beside_the_kubeconfig() {
-        assert!(open(&kubeconfig("server: 'http://127.0.0.1:1'", "tokenFile: token"), None).is_ok());
-        assert!(open(&kubeconfig("server: 'http://127.0.0.1:1'", "tokenFile: missing"), None).is_err());
+    #[tokio::test]
+    async fn files_are_found_beside_the_kubeconfig() {
+        assert!(open(&kubeconfig("server: 'http://127.0.0.1:1'", "tokenFile: token"), None).await.is_ok());
+        assert!(open(&kubeconfig("server: 'http://127.0.0.1:1'", "tokenFile: missing"), None).await.is_err());
     }
 
-    #[test]
-    fn what_is_missing_or_unsupported_is_named() {
-        let says = |cluster: &str, user: &str, context: Option<&str>| {
-            open(&kubeconfig(cluster, user), context).err().map(|e| e.to_string()).unwrap_or_default()
+    #[tokio::test]
+    async fn what_is_missing_or_unsupported_is_named() {
+        let says = async |cluster: &str, user: &str, context: Option<&str>| {
+            open(&kubeconfig(cluster, user), context).await.err().map(|e| e.to_string()).unwrap_or_default()
         };
-        assert!(says("", "", None).contains("no server"));
-        assert!(says("server: a", "", Some("b")).contains("no context \"b\""));
-        assert!(says("server: a", "client-key-data: YQ==", None).contains("needs a key"));
-        assert!(says("server: a", "username: a, password: b", None).contains("not supported"));
-        assert!(says("server: a, insecure-skip-tls-verify: true", "", None).contains("certificate authority"));
-        assert!(says("server: a, certificate-authority-data: '%'", "", None).contains("not base64"));
+        assert!(says("", "", None).await.contains("no server"));
+        assert!(says("server: a", "", Some("b")).await.contains("no context \"b\""));
+        assert!(says("server: a", "client-key-data: YQ==", None).await.contains("needs a key"));
+        assert!(says("server: a", "username: a, password: b", None).await.contains("not supported"));
+        assert!(says("server: a, insecure-skip-tls-verify: true", "", None).await.contains("certificate authority"));
+        assert!(says("server: a, certificate-authority-data: '%'", "", None).await.contains("not base64"));
     }
 }

@@ -3,7 +3,9 @@
 //! Each suite is a function over `&dyn Trait` that runs its checks one after the other and answers with a [`Report`]. A check that
 //! fails does not end the suite.
 
+pub mod cluster;
 pub mod provider;
+pub mod store;
 
 use std::{fmt, future::Future};
 
