@@ -80,7 +80,7 @@ impl Behaviour {
     }
 
     pub(super) fn backoff(&self, restarts: u32) -> Duration {
-        const LONGEST: Duration = Duration::from_mins(5);
+        const LONGEST: Duration = Duration::from_secs(300);
         let factor = 2_u32.saturating_pow(restarts.min(16));
         self.restart_backoff.saturating_mul(factor).min(LONGEST)
     }
@@ -151,6 +151,6 @@ mod tests {
         let behaviour = Behaviour::default().restart_backoff(Duration::from_secs(10));
         assert_eq!(behaviour.backoff(0), Duration::from_secs(10));
         assert_eq!(behaviour.backoff(2), Duration::from_secs(40));
-        assert_eq!(behaviour.backoff(40), Duration::from_mins(5));
+        assert_eq!(behaviour.backoff(40), Duration::from_secs(300));
     }
 }

@@ -158,7 +158,9 @@ impl Cluster {
             }
             let waiting: Vec<Key> =
                 self.unconfigured.iter().filter(|pod| pod.namespace == key.namespace).cloned().collect();
-            waiting.into_iter().for_each(|pod| self.queue.push(Work::Object(pod)));
+            for pod in waiting {
+                self.queue.push(Work::Object(pod));
+            }
         } else if *resource == SERVICES && event.change == Change::Deleted {
             self.forget_service(object);
         } else if *resource == STORAGE_CLASSES || *resource == VOLUMES {

@@ -11,9 +11,9 @@ use super::super::store::{Key, Store};
 use super::object::{EVENTS, fingerprint, name, namespace, text, uid, written};
 
 /// How long events are kept, as by an API server.
-const KEPT: Duration = Duration::from_hours(1);
+const KEPT: Duration = Duration::from_secs(3600);
 /// How often old events are looked for.
-pub(super) const FORGET_EVERY: Duration = Duration::from_mins(10);
+pub(super) const FORGET_EVERY: Duration = Duration::from_secs(600);
 
 /// Records events.
 pub(super) struct Recorder {

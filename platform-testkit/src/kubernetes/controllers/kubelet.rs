@@ -153,7 +153,10 @@ impl Cluster {
     fn run_pod(&mut self, key: &Key, pod: &Stored, node: &Value) -> Result<(), ApiError> {
         let (now, clock) = (Instant::now(), Timestamp::now());
         let behaviour = self.behaviour.clone();
-        let known = self.runtimes.contains_key(uid(pod));
+        let ran = items(pod, "/status/containerStatuses")
+            .iter()
+            .any(|status| status.pointer("/state/running").is_some() || number(status, "/restartCount") > 0);
+        let known = ran || self.runtimes.contains_key(uid(pod));
         let missing = if known { None } else { self.missing(pod) };
         if missing.is_some() {
             self.unconfigured.insert(key.clone());
@@ -199,7 +202,7 @@ impl Cluster {
         }
         match due {
             Some(due) if missing.is_none() && !matches!(phase, "Succeeded" | "Failed") => {
-                self.again(key, due)
+                self.again(key, due);
             }
             _ => {}
         }

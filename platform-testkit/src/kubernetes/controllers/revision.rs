@@ -44,26 +44,18 @@ impl Cluster {
         let newest = all.last().map_or(0, |revision| number(revision, "/revision"));
         let known =
             all.iter().position(|revision| revision.pointer("/data/spec/template") == Some(&template));
-        let update = match known {
-            Some(index) => {
-                let revision = all.remove(index);
-                let revision = if number(&revision, "/revision") < newest {
-                    // Going back to an earlier template makes it the newest again.
-                    let mut changed = revision.value().clone();
-                    changed["revision"] = json!(newest + 1);
-                    self.store.update(&REVISIONS, changed, CONTROLLER_MANAGER)?
-                } else {
-                    revision
-                };
-                all.push(revision.clone());
-                name(&revision).to_owned()
+        let current = match known.map(|index| all.remove(index)) {
+            None => self.create_revision(owner, &template, newest + 1)?,
+            // Going back to an earlier template makes it the newest again.
+            Some(revision) if number(&revision, "/revision") < newest => {
+                let mut changed = revision.value().clone();
+                changed["revision"] = json!(newest + 1);
+                self.store.update(&REVISIONS, changed, CONTROLLER_MANAGER)?
             }
-            None => {
-                let revision = self.create_revision(owner, &template, newest + 1)?;
-                all.push(revision.clone());
-                name(&revision).to_owned()
-            }
+            Some(revision) => revision,
         };
+        let update = name(&current).to_owned();
+        all.push(current);
         let limit = usize::try_from(number(owner, "/spec/revisionHistoryLimit")).unwrap_or(0);
         let is_used = |revision: &Value| name(revision) == update || used.contains(&name(revision));
         let mut surplus = all.iter().filter(|revision| !is_used(revision)).count().saturating_sub(limit);

@@ -132,12 +132,11 @@ impl Cluster {
         let mut reasons: BTreeMap<String, usize> = BTreeMap::new();
         let mut best: Option<(usize, &str)> = None;
         for node in &nodes {
-            match refusal(pod, node).or_else(|| self.usage.lacks(node, &wanted)) {
-                Some(reason) => *reasons.entry(reason).or_default() += 1,
-                None => {
-                    let candidate = (self.usage.count(name(node)), name(node));
-                    best = Some(best.map_or(candidate, |best| best.min(candidate)));
-                }
+            if let Some(reason) = refusal(pod, node).or_else(|| self.usage.lacks(node, &wanted)) {
+                *reasons.entry(reason).or_default() += 1;
+            } else {
+                let candidate = (self.usage.count(name(node)), name(node));
+                best = Some(best.map_or(candidate, |best| best.min(candidate)));
             }
         }
         let Some((_, node)) = best else {

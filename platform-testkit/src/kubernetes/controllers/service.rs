@@ -88,35 +88,32 @@ impl Cluster {
         }
         let mut known = self.controlled(&ENDPOINT_SLICES, service).into_iter();
         for (ports, endpoints) in wanted {
-            match known.next() {
-                Some(slice) => {
-                    let mut changed = slice.value().clone();
-                    changed["ports"] = ports;
-                    changed["endpoints"] = Value::Array(endpoints);
-                    if changed != *slice.value() {
-                        self.store.update(&ENDPOINT_SLICES, changed, CONTROLLER_MANAGER)?;
-                    }
+            if let Some(slice) = known.next() {
+                let mut changed = slice.value().clone();
+                changed["ports"] = ports;
+                changed["endpoints"] = Value::Array(endpoints);
+                if changed != *slice.value() {
+                    self.store.update(&ENDPOINT_SLICES, changed, CONTROLLER_MANAGER)?;
                 }
-                None => {
-                    let mut slice = json!({
-                        "metadata": {
-                            "generateName": format!("{}-", name(service)),
-                            "namespace": namespace(service),
-                            "ownerReferences": [owner_reference(service)],
-                            "labels": labels(service).cloned().unwrap_or_default(),
-                        },
-                        "addressType": "IPv4",
-                        "endpoints": endpoints,
-                        "ports": ports,
-                    });
-                    slice["metadata"]["labels"]["kubernetes.io/service-name"] = json!(name(service));
-                    slice["metadata"]["labels"]["endpointslice.kubernetes.io/managed-by"] = json!(MANAGED_BY);
-                    if text(service, "/spec/clusterIP") == "None" {
-                        slice["metadata"]["labels"]["service.kubernetes.io/headless"] = json!("");
-                    }
-                    self.store.create(&ENDPOINT_SLICES, slice, CONTROLLER_MANAGER)?;
-                }
+                continue;
             }
+            let mut slice = json!({
+                "metadata": {
+                    "generateName": format!("{}-", name(service)),
+                    "namespace": namespace(service),
+                    "ownerReferences": [owner_reference(service)],
+                    "labels": labels(service).cloned().unwrap_or_default(),
+                },
+                "addressType": "IPv4",
+                "endpoints": endpoints,
+                "ports": ports,
+            });
+            slice["metadata"]["labels"]["kubernetes.io/service-name"] = json!(name(service));
+            slice["metadata"]["labels"]["endpointslice.kubernetes.io/managed-by"] = json!(MANAGED_BY);
+            if text(service, "/spec/clusterIP") == "None" {
+                slice["metadata"]["labels"]["service.kubernetes.io/headless"] = json!("");
+            }
+            self.store.create(&ENDPOINT_SLICES, slice, CONTROLLER_MANAGER)?;
         }
         for surplus in known {
             self.store.delete(&Key::of(&ENDPOINT_SLICES, &surplus), &DeleteOptions::default())?;

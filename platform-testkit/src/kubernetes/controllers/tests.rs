@@ -97,7 +97,8 @@ impl Simulation {
             }
         };
         if tokio::time::timeout(DEADLINE, wait).await.is_err() {
-            let pods: Vec<String> = self.list(&PODS).iter().map(|pod| format!("{} {}", name(pod), pod["status"])).collect();
+            let pods: Vec<String> =
+                self.list(&PODS).iter().map(|pod| format!("{} {}", name(pod), pod["status"])).collect();
             panic!("waited in vain until {what}; pods: {pods:#?}");
         }
     }
@@ -132,30 +133,44 @@ fn waiting_reason(pod: &Value) -> &str {
 async fn a_deployment_gets_ready_and_its_service_finds_it() {
     let cluster = Simulation::new(2);
     cluster.create(&DEPLOYMENTS, workload("web", "web:1", 3));
-    cluster.create(&SERVICES, json!({"metadata": {"name": "web"}, "spec": {
-        "type": "LoadBalancer", "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]}}));
-    cluster.until_status(&DEPLOYMENTS, "web", &json!({"readyReplicas": 3, "availableReplicas": 3, "updatedReplicas": 3})).await;
-    cluster.until("the endpoints are ready", |cluster| {
-        let slices = cluster.list(&ENDPOINT_SLICES);
-        slices.iter().any(|slice| {
-            let endpoints = items(slice, "/endpoints");
-            endpoints.len() == 3 && endpoints.iter().all(|one| one.pointer("/conditions/ready") == Some(&json!(true)))
+    cluster.create(
+        &SERVICES,
+        json!({"metadata": {"name": "web"}, "spec": {
+        "type": "LoadBalancer", "selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]}}),
+    );
+    cluster
+        .until_status(
+            &DEPLOYMENTS,
+            "web",
+            &json!({"readyReplicas": 3, "availableReplicas": 3, "updatedReplicas": 3}),
+        )
+        .await;
+    cluster
+        .until("the endpoints are ready", |cluster| {
+            let slices = cluster.list(&ENDPOINT_SLICES);
+            slices.iter().any(|slice| {
+                let endpoints = items(slice, "/endpoints");
+                endpoints.len() == 3
+                    && endpoints.iter().all(|one| one.pointer("/conditions/ready") == Some(&json!(true)))
+            })
         })
-    })
-    .await;
+        .await;
     let slice = cluster.list(&ENDPOINT_SLICES).remove(0);
     assert_eq!(slice["ports"][0]["port"], 8080);
     assert_eq!(items(&cluster.get(&ENDPOINTS, "web"), "/subsets/0/addresses").len(), 3);
-    cluster.until("the service has an address", |cluster| {
-        !text(&cluster.get(&SERVICES, "web"), "/status/loadBalancer/ingress/0/ip").is_empty()
-    })
-    .await;
+    cluster
+        .until("the service has an address", |cluster| {
+            !text(&cluster.get(&SERVICES, "web"), "/status/loadBalancer/ingress/0/ip").is_empty()
+        })
+        .await;
 
-    cluster.until("the rollout is complete", |cluster| {
-        let deployment = cluster.get(&DEPLOYMENTS, "web");
-        condition(&deployment, "Progressing").is_some_and(|one| text(one, "/reason") == "NewReplicaSetAvailable")
-    })
-    .await;
+    cluster
+        .until("the rollout is complete", |cluster| {
+            let deployment = cluster.get(&DEPLOYMENTS, "web");
+            condition(&deployment, "Progressing")
+                .is_some_and(|one| text(one, "/reason") == "NewReplicaSetAvailable")
+        })
+        .await;
     let deployment = cluster.get(&DEPLOYMENTS, "web");
     assert!(is_true(&deployment, "Available"));
     assert_eq!(deployment["status"]["observedGeneration"], deployment["metadata"]["generation"]);
@@ -164,9 +179,12 @@ async fn a_deployment_gets_ready_and_its_service_finds_it() {
     let addresses: HashSet<&str> = pods.iter().map(|pod| text(pod, "/status/podIP")).collect();
     let nodes: HashSet<&str> = pods.iter().map(|pod| text(pod, "/spec/nodeName")).collect();
     assert_eq!((addresses.len(), nodes.len()), (3, 2));
-    assert!(cluster.reasons("web").is_superset(&HashSet::from(
-        ["ScalingReplicaSet", "SuccessfulCreate", "Scheduled", "Pulled", "Created", "Started"].map(str::to_owned)
-    )));
+    assert!(
+        cluster.reasons("web").is_superset(&HashSet::from(
+            ["ScalingReplicaSet", "SuccessfulCreate", "Scheduled", "Pulled", "Created", "Started"]
+                .map(str::to_owned)
+        ))
+    );
     let log = cluster.store.logs().read(SPACE, name(&pods[0]), "main");
     assert_eq!(log[1].text, "listening on 0.0.0.0:8080");
 }
@@ -183,38 +201,57 @@ async fn a_rolling_update_keeps_enough_pods_available() {
     let before = cluster.store.revision();
     let image = |image: &str| json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "image": image}]}}}});
     cluster.change(&DEPLOYMENTS, "web", &image("web:2"));
-    cluster.until("only new pods run", |cluster| {
-        let pods = cluster.pods("web");
-        pods.len() == 4 && pods.iter().all(|pod| text(pod, "/spec/containers/0/image") == "web:2" && is_ready(pod))
-    })
-    .await;
+    cluster
+        .until("only new pods run", |cluster| {
+            let pods = cluster.pods("web");
+            pods.len() == 4
+                && pods.iter().all(|pod| text(pod, "/spec/containers/0/image") == "web:2" && is_ready(pod))
+        })
+        .await;
     let mut watch = cluster.store.watch(Some(&PODS), None, before);
     let mut ready: HashSet<String> = HashSet::new();
-    let mut present: HashSet<String> = cluster.store.list_at(&PODS, None, before).unwrap().items.iter().map(|pod| {
-        ready.insert(uid(pod).to_owned());
-        uid(pod).to_owned()
-    }).collect();
+    let mut present: HashSet<String> = cluster
+        .store
+        .list_at(&PODS, None, before)
+        .unwrap()
+        .items
+        .iter()
+        .map(|pod| {
+            ready.insert(uid(pod).to_owned());
+            uid(pod).to_owned()
+        })
+        .collect();
     while let Some(event) = watch.try_next().unwrap() {
         let pod = uid(&event.object).to_owned();
         let gone = event.change == super::super::store::Change::Deleted;
-        if gone { present.remove(&pod) } else { present.insert(pod.clone()) };
-        if !gone && is_ready(&event.object) { ready.insert(pod) } else { ready.remove(&pod) };
+        if gone {
+            present.remove(&pod)
+        } else {
+            present.insert(pod.clone())
+        };
+        if !gone && is_ready(&event.object) {
+            ready.insert(pod)
+        } else {
+            ready.remove(&pod)
+        };
         assert!(ready.len() >= 3 && present.len() <= 5, "{} ready of {}", ready.len(), present.len());
     }
 
     cluster.change(&DEPLOYMENTS, "web", &image("web:3"));
-    cluster.until("old ReplicaSets are empty and those beyond the limit gone", |cluster| {
-        let sets = cluster.list(&REPLICA_SETS);
-        sets.len() == 2 && sets.iter().filter(|set| number(set, "/spec/replicas") == 0).count() == 1
-    })
-    .await;
+    cluster
+        .until("old ReplicaSets are empty and those beyond the limit gone", |cluster| {
+            let sets = cluster.list(&REPLICA_SETS);
+            sets.len() == 2 && sets.iter().filter(|set| number(set, "/spec/replicas") == 0).count() == 1
+        })
+        .await;
     cluster.change(&DEPLOYMENTS, "web", &image("web:2"));
-    cluster.until("going back makes a new revision of the old set", |cluster| {
-        let deployment = cluster.get(&DEPLOYMENTS, "web");
-        annotation(&deployment, "deployment.kubernetes.io/revision") == Some("4")
-            && number(&deployment, "/status/updatedReplicas") == 4
-    })
-    .await;
+    cluster
+        .until("going back makes a new revision of the old set", |cluster| {
+            let deployment = cluster.get(&DEPLOYMENTS, "web");
+            annotation(&deployment, "deployment.kubernetes.io/revision") == Some("4")
+                && number(&deployment, "/status/updatedReplicas") == 4
+        })
+        .await;
     assert_eq!(cluster.list(&REPLICA_SETS).len(), 2);
 }
 
@@ -227,16 +264,22 @@ async fn a_rollout_of_a_broken_image_stops_and_says_so() {
     cluster.until_status(&DEPLOYMENTS, "web", &json!({"availableReplicas": 2})).await;
     let broken = json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "r/image-pull-back-off:1"}]}}}});
     cluster.change(&DEPLOYMENTS, "web", &broken);
-    cluster.until("the deadline passes", |cluster| {
-        let deployment = cluster.get(&DEPLOYMENTS, "web");
-        condition(&deployment, "Progressing").is_some_and(|one| text(one, "/reason") == "ProgressDeadlineExceeded")
-    })
-    .await;
+    cluster
+        .until("the deadline passes", |cluster| {
+            let deployment = cluster.get(&DEPLOYMENTS, "web");
+            condition(&deployment, "Progressing")
+                .is_some_and(|one| text(one, "/reason") == "ProgressDeadlineExceeded")
+        })
+        .await;
     let deployment = cluster.get(&DEPLOYMENTS, "web");
     assert_eq!(number(&deployment, "/status/availableReplicas"), 2, "the old pods serve on");
     let pods = cluster.pods("web");
     assert!(pods.iter().any(|pod| waiting_reason(pod) == "ImagePullBackOff"));
-    assert!(cluster.reasons("web").is_superset(&HashSet::from(["BackOff", "Failed", "Pulling"].map(str::to_owned))));
+    assert!(
+        cluster
+            .reasons("web")
+            .is_superset(&HashSet::from(["BackOff", "Failed", "Pulling"].map(str::to_owned)))
+    );
 }
 
 #[tokio::test]
@@ -249,11 +292,13 @@ async fn recreating_never_runs_old_and_new_pods_together() {
     let before = cluster.store.revision();
     let image = json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "web:2"}]}}}});
     cluster.change(&DEPLOYMENTS, "web", &image);
-    cluster.until("the new pods are ready", |cluster| {
-        let pods = cluster.pods("web");
-        pods.len() == 2 && pods.iter().all(|pod| text(pod, "/spec/containers/0/image") == "web:2" && is_ready(pod))
-    })
-    .await;
+    cluster
+        .until("the new pods are ready", |cluster| {
+            let pods = cluster.pods("web");
+            pods.len() == 2
+                && pods.iter().all(|pod| text(pod, "/spec/containers/0/image") == "web:2" && is_ready(pod))
+        })
+        .await;
     let mut watch = cluster.store.watch(Some(&PODS), None, before);
     let mut deleted = 0;
     while let Some(event) = watch.try_next().unwrap() {
@@ -269,18 +314,23 @@ async fn recreating_never_runs_old_and_new_pods_together() {
 async fn a_crashing_container_is_restarted_and_its_log_says_why() {
     let store = Store::in_memory();
     bootstrap::furnish(&store, 1).unwrap();
-    let behaviour = Behaviour::default().ready_after(Duration::from_millis(10)).restart_backoff(Duration::from_millis(20)).image(
-        "app",
-        ImageBehaviour::CrashLoopBackOff { exit_code: 7, message: "no configuration".to_owned() },
-    );
+    let behaviour = Behaviour::default()
+        .ready_after(Duration::from_millis(10))
+        .restart_backoff(Duration::from_millis(20))
+        .image(
+            "app",
+            ImageBehaviour::CrashLoopBackOff { exit_code: 7, message: "no configuration".to_owned() },
+        );
     let cluster = Simulation::over(store, behaviour);
     cluster.create(&DEPLOYMENTS, workload("app", "app:1", 1));
-    cluster.until("it backs off", |cluster| {
-        cluster.pods("app").iter().any(|pod| {
-            waiting_reason(pod) == "CrashLoopBackOff" && number(pod, "/status/containerStatuses/0/restartCount") >= 2
+    cluster
+        .until("it backs off", |cluster| {
+            cluster.pods("app").iter().any(|pod| {
+                waiting_reason(pod) == "CrashLoopBackOff"
+                    && number(pod, "/status/containerStatuses/0/restartCount") >= 2
+            })
         })
-    })
-    .await;
+        .await;
     let pod = cluster.pods("app").remove(0);
     assert_eq!(number(&pod, "/status/containerStatuses/0/lastState/terminated/exitCode"), 7);
     assert_eq!(phase(&pod), "Running");
@@ -292,18 +342,22 @@ async fn a_crashing_container_is_restarted_and_its_log_says_why() {
 #[tokio::test]
 async fn deleted_pods_are_replaced_and_matching_ones_adopted() {
     let cluster = Simulation::new(1);
-    let lonely = cluster.create(&PODS, json!({"metadata": {"name": "lonely", "labels": {"app": "web"}},
-        "spec": template("web", "web:1")["spec"]}));
+    let lonely = cluster.create(
+        &PODS,
+        json!({"metadata": {"name": "lonely", "labels": {"app": "web"}},
+        "spec": template("web", "web:1")["spec"]}),
+    );
     cluster.create(&REPLICA_SETS, workload("web", "web:1", 2));
     cluster.until_status(&REPLICA_SETS, "web", &json!({"readyReplicas": 2})).await;
     let pods = cluster.pods("web");
     assert!(pods.len() == 2 && pods.iter().any(|pod| uid(pod) == uid(&lonely)));
     cluster.delete(&PODS, "lonely");
-    cluster.until("another one is ready", |cluster| {
-        let pods = cluster.pods("web");
-        pods.len() == 2 && pods.iter().all(|pod| name(pod) != "lonely" && is_ready(pod))
-    })
-    .await;
+    cluster
+        .until("another one is ready", |cluster| {
+            let pods = cluster.pods("web");
+            pods.len() == 2 && pods.iter().all(|pod| name(pod) != "lonely" && is_ready(pod))
+        })
+        .await;
 }
 
 #[tokio::test]
@@ -326,29 +380,32 @@ async fn a_stateful_set_works_in_order_and_keeps_its_claims() {
             ready.insert(name(&event.object).to_owned());
         }
     }
-    cluster.until("the claims are bound", |cluster| {
-        let claims = cluster.list(&CLAIMS);
-        claims.len() == 3 && claims.iter().all(|claim| phase(claim) == "Bound")
-    })
-    .await;
+    cluster
+        .until("the claims are bound", |cluster| {
+            let claims = cluster.list(&CLAIMS);
+            claims.len() == 3 && claims.iter().all(|claim| phase(claim) == "Bound")
+        })
+        .await;
     assert_eq!(name(&cluster.list(&CLAIMS)[0]), "data-db-0");
     assert_eq!(cluster.store.list(&VOLUMES, None).items.len(), 3);
 
     let change = json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "db:2"}]}}}});
     cluster.change(&STATEFUL_SETS, "db", &change);
-    cluster.until("all run the new image", |cluster| {
-        let set = cluster.get(&STATEFUL_SETS, "db");
-        text(&set, "/status/currentRevision") == text(&set, "/status/updateRevision")
-            && number(&set, "/status/updatedReplicas") == 3
-            && cluster.pods("db").iter().all(|pod| text(pod, "/spec/containers/0/image") == "db:2")
-    })
-    .await;
+    cluster
+        .until("all run the new image", |cluster| {
+            let set = cluster.get(&STATEFUL_SETS, "db");
+            text(&set, "/status/currentRevision") == text(&set, "/status/updateRevision")
+                && number(&set, "/status/updatedReplicas") == 3
+                && cluster.pods("db").iter().all(|pod| text(pod, "/spec/containers/0/image") == "db:2")
+        })
+        .await;
     cluster.change(&STATEFUL_SETS, "db", &json!({"spec": {"replicas": 1}}));
-    cluster.until("the first pod is left", |cluster| {
-        let pods = cluster.pods("db");
-        pods.len() == 1 && name(&pods[0]) == "db-0"
-    })
-    .await;
+    cluster
+        .until("the first pod is left", |cluster| {
+            let pods = cluster.pods("db");
+            pods.len() == 1 && name(&pods[0]) == "db-0"
+        })
+        .await;
     assert_eq!(cluster.list(&CLAIMS).len(), 3, "claims outlive their pods");
     cluster.delete(&CLAIMS, "data-db-2");
     cluster.until("its volume is gone", |cluster| cluster.store.list(&VOLUMES, None).items.len() == 2).await;
@@ -360,18 +417,26 @@ async fn a_daemon_set_follows_the_nodes() {
     let mut set = workload("agent", "agent:1", 0);
     set["spec"].as_object_mut().unwrap().remove("replicas");
     cluster.create(&DAEMON_SETS, set);
-    cluster.until_status(&DAEMON_SETS, "agent", &json!({"numberReady": 3, "desiredNumberScheduled": 3})).await;
-    let nodes: HashSet<String> = cluster.pods("agent").iter().map(|pod| text(pod, "/spec/nodeName").to_owned()).collect();
+    cluster
+        .until_status(&DAEMON_SETS, "agent", &json!({"numberReady": 3, "desiredNumberScheduled": 3}))
+        .await;
+    let nodes: HashSet<String> =
+        cluster.pods("agent").iter().map(|pod| text(pod, "/spec/nodeName").to_owned()).collect();
     assert_eq!(nodes.len(), 3);
     cluster.store.delete(&Key::new(&NODES, "", "node-3"), &DeleteOptions::default()).unwrap();
-    cluster.until_status(&DAEMON_SETS, "agent", &json!({"numberReady": 2, "desiredNumberScheduled": 2})).await;
-    let change = json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "agent:2"}]}}}});
+    cluster
+        .until_status(&DAEMON_SETS, "agent", &json!({"numberReady": 2, "desiredNumberScheduled": 2}))
+        .await;
+    let change =
+        json!({"spec": {"template": {"spec": {"containers": [{"name": "main", "image": "agent:2"}]}}}});
     cluster.change(&DAEMON_SETS, "agent", &change);
-    cluster.until("all run the new image", |cluster| {
-        let pods = cluster.pods("agent");
-        pods.len() == 2 && pods.iter().all(|pod| text(pod, "/spec/containers/0/image") == "agent:2" && is_ready(pod))
-    })
-    .await;
+    cluster
+        .until("all run the new image", |cluster| {
+            let pods = cluster.pods("agent");
+            pods.len() == 2
+                && pods.iter().all(|pod| text(pod, "/spec/containers/0/image") == "agent:2" && is_ready(pod))
+        })
+        .await;
 }
 
 #[tokio::test]
@@ -388,55 +453,98 @@ async fn jobs_end_as_their_pods_do() {
     cluster.create(&JOBS, job("indexed", "work", json!({"completions": 2, "completionMode": "Indexed"})));
     cluster.create(&JOBS, job("broken", "fails:1", json!({"backoffLimit": 0})));
     cluster.create(&JOBS, job("brief", "work", json!({"ttlSecondsAfterFinished": 0})));
-    cluster.create(&JOBS, job("slow", "crash-loop-back-off", json!({
-        "activeDeadlineSeconds": 1, "template": {"spec": {"restartPolicy": "OnFailure"}}})));
+    cluster.create(
+        &JOBS,
+        job(
+            "slow",
+            "crash-loop-back-off",
+            json!({
+        "activeDeadlineSeconds": 1, "template": {"spec": {"restartPolicy": "OnFailure"}}}),
+        ),
+    );
     cluster.until("three complete", |cluster| is_true(&cluster.get(&JOBS, "three"), "Complete")).await;
     assert_eq!(number(&cluster.get(&JOBS, "three"), "/status/succeeded"), 3);
     assert!(!text(&cluster.get(&JOBS, "three"), "/status/completionTime").is_empty());
-    cluster.until("both indexes complete", |cluster| is_true(&cluster.get(&JOBS, "indexed"), "Complete")).await;
+    cluster
+        .until("both indexes complete", |cluster| is_true(&cluster.get(&JOBS, "indexed"), "Complete"))
+        .await;
     assert_eq!(text(&cluster.get(&JOBS, "indexed"), "/status/completedIndexes"), "0-1");
     cluster.until("the broken one fails", |cluster| is_true(&cluster.get(&JOBS, "broken"), "Failed")).await;
     let broken = cluster.get(&JOBS, "broken");
     assert_eq!(text(condition(&broken, "Failed").unwrap(), "/reason"), "BackoffLimitExceeded");
-    cluster.until("the slow one runs out of time", |cluster| is_true(&cluster.get(&JOBS, "slow"), "Failed")).await;
-    assert_eq!(text(condition(&cluster.get(&JOBS, "slow"), "Failed").unwrap(), "/reason"), "DeadlineExceeded");
-    cluster.until("the brief one is on its way out", |cluster| {
-        let brief = cluster.store.find(&Key::new(&JOBS, SPACE, "brief"));
-        brief.is_none_or(|job| is_being_deleted(&job))
-    })
-    .await;
+    cluster
+        .until("the slow one runs out of time", |cluster| is_true(&cluster.get(&JOBS, "slow"), "Failed"))
+        .await;
+    assert_eq!(
+        text(condition(&cluster.get(&JOBS, "slow"), "Failed").unwrap(), "/reason"),
+        "DeadlineExceeded"
+    );
+    cluster
+        .until("the brief one is on its way out", |cluster| {
+            let brief = cluster.store.find(&Key::new(&JOBS, SPACE, "brief"));
+            brief.is_none_or(|job| is_being_deleted(&job))
+        })
+        .await;
 }
 
 #[tokio::test]
 async fn a_pod_waits_for_what_it_needs() {
     let cluster = Simulation::new(1);
     let pod = |name: &str, spec: Value| {
-        let mut pod = json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "main", "image": "a:1"}]}});
+        let mut pod =
+            json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "main", "image": "a:1"}]}});
         json_patch::merge(&mut pod["spec"], &spec);
         pod
     };
-    cluster.create(&PODS, pod("big", json!({"containers": [
-        {"name": "main", "image": "a:1", "resources": {"requests": {"cpu": "1000"}}}]})));
-    cluster.create(&PODS, pod("configured", json!({"containers": [
-        {"name": "main", "image": "a:1", "envFrom": [{"configMapRef": {"name": "settings"}}]}]})));
-    cluster.create(&PODS, pod("mounted", json!({"volumes": [{"name": "v", "secret": {"secretName": "token"}}]})));
-    cluster.create(&PODS, pod("stored", json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "disk"}}]})));
-    cluster.create(&PODS, pod("prepared", json!({"initContainers": [{"name": "first", "image": "setup:1"}]})));
-    cluster.until("the big one finds no node", |cluster| {
-        let big = cluster.get(&PODS, "big");
-        condition(&big, "PodScheduled").is_some_and(|one| text(one, "/message").contains("Insufficient cpu"))
-    })
-    .await;
-    cluster.until("the configuration is missed", |cluster| {
-        waiting_reason(&cluster.get(&PODS, "configured")) == "CreateContainerConfigError"
-    })
-    .await;
+    cluster.create(
+        &PODS,
+        pod(
+            "big",
+            json!({"containers": [
+        {"name": "main", "image": "a:1", "resources": {"requests": {"cpu": "1000"}}}]}),
+        ),
+    );
+    cluster.create(
+        &PODS,
+        pod(
+            "configured",
+            json!({"containers": [
+        {"name": "main", "image": "a:1", "envFrom": [{"configMapRef": {"name": "settings"}}]}]}),
+        ),
+    );
+    cluster.create(
+        &PODS,
+        pod("mounted", json!({"volumes": [{"name": "v", "secret": {"secretName": "token"}}]})),
+    );
+    cluster.create(
+        &PODS,
+        pod("stored", json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "disk"}}]})),
+    );
+    cluster
+        .create(&PODS, pod("prepared", json!({"initContainers": [{"name": "first", "image": "setup:1"}]})));
+    cluster
+        .until("the big one finds no node", |cluster| {
+            let big = cluster.get(&PODS, "big");
+            condition(&big, "PodScheduled")
+                .is_some_and(|one| text(one, "/message").contains("Insufficient cpu"))
+        })
+        .await;
+    cluster
+        .until("the configuration is missed", |cluster| {
+            waiting_reason(&cluster.get(&PODS, "configured")) == "CreateContainerConfigError"
+        })
+        .await;
     cluster.until("the mount fails", |cluster| cluster.reasons("mounted").contains("FailedMount")).await;
-    cluster.until("the claim is missed", |cluster| cluster.reasons("stored").contains("FailedScheduling")).await;
+    cluster
+        .until("the claim is missed", |cluster| cluster.reasons("stored").contains("FailedScheduling"))
+        .await;
     cluster.create(&CONFIG_MAPS, json!({"metadata": {"name": "settings"}}));
     cluster.create(&SECRETS, json!({"metadata": {"name": "token"}}));
-    cluster.create(&CLAIMS, json!({"metadata": {"name": "disk"}, "spec": {
-        "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}));
+    cluster.create(
+        &CLAIMS,
+        json!({"metadata": {"name": "disk"}, "spec": {
+        "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}),
+    );
     for name in ["configured", "mounted", "stored", "prepared"] {
         cluster.until(&format!("{name} is ready"), |cluster| is_ready(&cluster.get(&PODS, name))).await;
     }
@@ -449,32 +557,49 @@ async fn a_pod_waits_for_what_it_needs() {
 async fn budgets_autoscalers_and_ingresses_get_a_status() {
     let cluster = Simulation::new(1);
     cluster.create(&DEPLOYMENTS, workload("web", "web:1", 1));
-    cluster.create(&DISRUPTION_BUDGETS, json!({"metadata": {"name": "web"}, "spec": {
-        "minAvailable": 2, "selector": {"matchLabels": {"app": "web"}}}}));
-    cluster.create(&AUTOSCALERS, json!({"metadata": {"name": "web"}, "spec": {
+    cluster.create(
+        &DISRUPTION_BUDGETS,
+        json!({"metadata": {"name": "web"}, "spec": {
+        "minAvailable": 2, "selector": {"matchLabels": {"app": "web"}}}}),
+    );
+    cluster.create(
+        &AUTOSCALERS,
+        json!({"metadata": {"name": "web"}, "spec": {
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
-        "minReplicas": 3, "maxReplicas": 5}}));
-    cluster.create(&INGRESSES, json!({"metadata": {"name": "web"}, "spec": {
-        "defaultBackend": {"service": {"name": "web", "port": {"number": 80}}}}}));
+        "minReplicas": 3, "maxReplicas": 5}}),
+    );
+    cluster.create(
+        &INGRESSES,
+        json!({"metadata": {"name": "web"}, "spec": {
+        "defaultBackend": {"service": {"name": "web", "port": {"number": 80}}}}}),
+    );
     cluster.until_status(&DEPLOYMENTS, "web", &json!({"readyReplicas": 3})).await;
-    cluster.until_status(&DISRUPTION_BUDGETS, "web", &json!({"currentHealthy": 3, "disruptionsAllowed": 1})).await;
+    cluster
+        .until_status(&DISRUPTION_BUDGETS, "web", &json!({"currentHealthy": 3, "disruptionsAllowed": 1}))
+        .await;
     cluster.until_status(&AUTOSCALERS, "web", &json!({"currentReplicas": 3, "desiredReplicas": 3})).await;
-    cluster.until("the ingress has an address", |cluster| {
-        !text(&cluster.get(&INGRESSES, "web"), "/status/loadBalancer/ingress/0/ip").is_empty()
-    })
-    .await;
+    cluster
+        .until("the ingress has an address", |cluster| {
+            !text(&cluster.get(&INGRESSES, "web"), "/status/loadBalancer/ingress/0/ip").is_empty()
+        })
+        .await;
 }
 
 #[tokio::test]
 async fn a_held_pod_is_not_ready_while_it_goes() {
     let cluster = Simulation::new(1);
-    cluster.create(&PODS, json!({"metadata": {"name": "held", "finalizers": ["example.io/hold"]},
-        "spec": {"containers": [{"name": "main", "image": "a:1"}]}}));
+    cluster.create(
+        &PODS,
+        json!({"metadata": {"name": "held", "finalizers": ["example.io/hold"]},
+        "spec": {"containers": [{"name": "main", "image": "a:1"}]}}),
+    );
     cluster.until("it is ready", |cluster| is_ready(&cluster.get(&PODS, "held"))).await;
     cluster.delete(&PODS, "held");
     cluster.until("it no longer is", |cluster| !is_ready(&cluster.get(&PODS, "held"))).await;
     cluster.change(&PODS, "held", &json!({"metadata": {"finalizers": null}}));
-    cluster.until("it is gone", |cluster| cluster.store.find(&Key::new(&PODS, SPACE, "held")).is_none()).await;
+    cluster
+        .until("it is gone", |cluster| cluster.store.find(&Key::new(&PODS, SPACE, "held")).is_none())
+        .await;
 }
 
 #[tokio::test]
@@ -482,12 +607,16 @@ async fn a_cluster_at_rest_writes_nothing_and_a_new_run_takes_it_up() {
     let cluster = Simulation::new(2);
     for index in 0..20 {
         cluster.create(&DEPLOYMENTS, workload(&format!("app-{index}"), "app:1", 2));
-        cluster.create(&SERVICES, json!({"metadata": {"name": format!("app-{index}")}, "spec": {
-            "selector": {"app": format!("app-{index}")}, "ports": [{"port": 80}]}}));
+        cluster.create(
+            &SERVICES,
+            json!({"metadata": {"name": format!("app-{index}")}, "spec": {
+            "selector": {"app": format!("app-{index}")}, "ports": [{"port": 80}]}}),
+        );
     }
     let settled = |cluster: &Simulation| {
         cluster.list(&DEPLOYMENTS).iter().all(|deployment| {
-            condition(deployment, "Progressing").is_some_and(|one| text(one, "/reason") == "NewReplicaSetAvailable")
+            condition(deployment, "Progressing")
+                .is_some_and(|one| text(one, "/reason") == "NewReplicaSetAvailable")
         })
     };
     cluster.until("all are ready", settled).await;
@@ -502,9 +631,11 @@ async fn a_cluster_at_rest_writes_nothing_and_a_new_run_takes_it_up() {
         panic!("the cluster never comes to rest");
     };
     let before = quiet(&cluster).await;
-    let starts: Vec<Value> = cluster.list(&PODS).iter().map(|pod| pod["status"]["containerStatuses"].clone()).collect();
+    let starts: Vec<Value> =
+        cluster.list(&PODS).iter().map(|pod| pod["status"]["containerStatuses"].clone()).collect();
     let cluster = cluster.restart().await;
     assert_eq!(quiet(&cluster).await, before, "nothing changed for the new run");
-    let after: Vec<Value> = cluster.list(&PODS).iter().map(|pod| pod["status"]["containerStatuses"].clone()).collect();
+    let after: Vec<Value> =
+        cluster.list(&PODS).iter().map(|pod| pod["status"]["containerStatuses"].clone()).collect();
     assert_eq!(starts, after);
 }

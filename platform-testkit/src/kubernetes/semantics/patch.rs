@@ -18,7 +18,10 @@ pub fn json_patch(live: &Value, patch: &Value) -> Result<Value, String> {
     let operations: json_patch::Patch = serde_json::from_value(patch.clone())
         .map_err(|error| format!("the body is not a JSON Patch: {error}"))?;
     if operations.len() > MAX_OPERATIONS {
-        return Err(format!("the allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {}", operations.len()));
+        return Err(format!(
+            "the allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {}",
+            operations.len()
+        ));
     }
     let mut patched = live.clone();
     json_patch::patch(&mut patched, &operations).map_err(|error| error.to_string())?;
@@ -49,7 +52,7 @@ pub fn strategic_merge_patch(schema: &Schema, live: &Value, patch: &Value) -> Re
 
 type Object = Map<String, Value>;
 
-fn merge_objects(live: &Object, patch: &Object, schema: &Schema, path: &str) -> Result<Object, String> {
+fn merge_objects(live: &Object, patch: &Object, schema: &Schema, at: &str) -> Result<Object, String> {
     match patch.get(DIRECTIVE).map(|directive| directive.as_str().unwrap_or_default()) {
         None | Some("merge") => {}
         Some("replace") => {
@@ -58,15 +61,15 @@ fn merge_objects(live: &Object, patch: &Object, schema: &Schema, path: &str) -> 
             return Ok(replaced);
         }
         Some("delete") => return Ok(Object::new()),
-        Some(other) => return Err(format!("{path}: unknown patch directive {other:?}")),
+        Some(other) => return Err(format!("{at}: unknown patch directive {other:?}")),
     }
     let mut merged = live.clone();
     if let Some(retained) = patch.get(RETAIN_KEYS) {
-        retain_keys(&mut merged, patch, retained, path)?;
+        retain_keys(&mut merged, patch, retained, at)?;
     }
     for (name, values) in patch {
         if let Some(field) = name.strip_prefix(DELETE_PRIMITIVES) {
-            let values = list(values, path, name)?;
+            let values = list(values, at, name)?;
             if let Some(Value::Array(items)) = merged.get_mut(field) {
                 items.retain(|item| !values.contains(item));
             }
@@ -77,13 +80,13 @@ fn merge_objects(live: &Object, patch: &Object, schema: &Schema, path: &str) -> 
             merged.remove(name);
             continue;
         }
-        let path = format!("{path}.{name}");
+        let at = format!("{at}.{name}");
         let field = schema.field(name).0;
         let order = match patch.get(&format!("{SET_ORDER}{name}")) {
-            Some(order) => Some(list(order, &path, SET_ORDER)?),
+            Some(order) => Some(list(order, &at, SET_ORDER)?),
             None => None,
         };
-        let value = merge_field(merged.get(name), value, field, order, &path)?;
+        let value = merge_field(merged.get(name), value, field, order, &at)?;
         merged.insert(name.clone(), value);
     }
     for (name, order) in patch {
@@ -91,8 +94,8 @@ fn merge_objects(live: &Object, patch: &Object, schema: &Schema, path: &str) -> 
             && !patch.contains_key(field)
             && let Some(Value::Array(items)) = merged.get(field)
         {
-            let path = format!("{path}.{field}");
-            let items = ordered(items.clone(), items, list(order, &path, name)?, schema.field(field).0, &path)?;
+            let at = format!("{at}.{field}");
+            let items = ordered(items.clone(), items, list(order, &at, name)?, schema.field(field).0, &at)?;
             merged.insert(field.to_owned(), Value::Array(items));
         }
     }
@@ -104,29 +107,27 @@ fn merge_field(
     patch: &Value,
     schema: &Schema,
     order: Option<&[Value]>,
-    path: &str,
+    at: &str,
 ) -> Result<Value, String> {
     match (live, patch) {
         (Some(Value::Object(live)), Value::Object(patch)) => {
             if *schema.patch_strategy() == PatchStrategy::Replace {
-                return merge_objects(&Object::new(), patch, schema, path).map(Value::Object);
+                return merge_objects(&Object::new(), patch, schema, at).map(Value::Object);
             }
-            merge_objects(live, patch, schema, path).map(Value::Object)
+            merge_objects(live, patch, schema, at).map(Value::Object)
         }
-        (_, Value::Object(patch)) => {
-            merge_objects(&Object::new(), patch, schema, path).map(Value::Object)
-        }
+        (_, Value::Object(patch)) => merge_objects(&Object::new(), patch, schema, at).map(Value::Object),
         (live, Value::Array(items)) => {
             let old = live.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
             let merged = match schema.patch_strategy() {
-                PatchStrategy::MergeBy(key) => merge_items(old, items, key, schema, path)?,
+                PatchStrategy::MergeBy(key) => merge_items(old, items, key, schema, at)?,
                 PatchStrategy::MergeSet => merge_set(old, items),
                 PatchStrategy::Usual | PatchStrategy::Replace => {
                     items.iter().map(without_directives).collect()
                 }
             };
             let merged = match order {
-                Some(order) => ordered(merged, old, order, schema, path)?,
+                Some(order) => ordered(merged, old, order, schema, at)?,
                 None => merged,
             };
             Ok(Value::Array(merged))
@@ -140,7 +141,7 @@ fn merge_items(
     patch: &[Value],
     key: &str,
     schema: &Schema,
-    path: &str,
+    at: &str,
 ) -> Result<Vec<Value>, String> {
     let directive = |item: &Value| item.get(DIRECTIVE).and_then(Value::as_str).map(str::to_owned);
     if patch.iter().any(|item| directive(item).as_deref() == Some("replace")) {
@@ -150,10 +151,10 @@ fn merge_items(
     let mut merged = live.to_vec();
     for item in patch {
         let Some(fields) = item.as_object() else {
-            return Err(format!("{path}: items must be objects with the merge key {key:?}"));
+            return Err(format!("{at}: items must be objects with the merge key {key:?}"));
         };
         let Some(value) = fields.get(key) else {
-            return Err(format!("{path}: an item does not contain the declared merge key {key:?}"));
+            return Err(format!("{at}: an item does not contain the declared merge key {key:?}"));
         };
         let same = |other: &Value| other.get(key) == Some(value);
         match directive(item).as_deref() {
@@ -161,13 +162,13 @@ fn merge_items(
             None | Some("merge") => {
                 let found = merged.iter_mut().find(|other| same(other));
                 let live = found.as_deref().and_then(Value::as_object).cloned().unwrap_or_default();
-                let value = Value::Object(merge_objects(&live, fields, schema.items(), path)?);
+                let value = Value::Object(merge_objects(&live, fields, schema.items(), at)?);
                 match found {
                     Some(slot) => *slot = value,
                     None => merged.push(value),
                 }
             }
-            Some(other) => return Err(format!("{path}: unknown patch directive {other:?}")),
+            Some(other) => return Err(format!("{at}: unknown patch directive {other:?}")),
         }
     }
     for item in &mut merged {
@@ -188,13 +189,13 @@ fn merge_set(live: &[Value], patch: &[Value]) -> Vec<Value> {
     merged
 }
 
-fn retain_keys(merged: &mut Object, patch: &Object, retained: &Value, path: &str) -> Result<(), String> {
-    let retained: Vec<&str> = list(retained, path, RETAIN_KEYS)?.iter().filter_map(Value::as_str).collect();
+fn retain_keys(merged: &mut Object, patch: &Object, retained: &Value, at: &str) -> Result<(), String> {
+    let retained: Vec<&str> = list(retained, at, RETAIN_KEYS)?.iter().filter_map(Value::as_str).collect();
     let stray = patch
         .iter()
         .find(|(name, value)| !is_directive(name) && !value.is_null() && !retained.contains(&name.as_str()));
     if let Some((name, _)) = stray {
-        return Err(format!("{path}: {name:?} is in the patch but not in its {RETAIN_KEYS}"));
+        return Err(format!("{at}: {name:?} is in the patch but not in its {RETAIN_KEYS}"));
     }
     merged.retain(|name, _| retained.contains(&name.as_str()));
     Ok(())
@@ -206,14 +207,14 @@ fn ordered(
     live: &[Value],
     order: &[Value],
     schema: &Schema,
-    path: &str,
+    at: &str,
 ) -> Result<Vec<Value>, String> {
     let identity = |item: &Value| -> Result<Value, String> {
         match schema.patch_strategy() {
             PatchStrategy::MergeBy(key) => item
                 .get(key)
                 .cloned()
-                .ok_or_else(|| format!("{path}: an item of {SET_ORDER} lacks the merge key {key:?}")),
+                .ok_or_else(|| format!("{at}: an item of {SET_ORDER} lacks the merge key {key:?}")),
             _ => Ok(item.clone()),
         }
     };
@@ -261,11 +262,14 @@ fn without_directives(value: &Value) -> Value {
 }
 
 fn is_directive(name: &str) -> bool {
-    name == DIRECTIVE || name == RETAIN_KEYS || name.starts_with(SET_ORDER) || name.starts_with(DELETE_PRIMITIVES)
+    name == DIRECTIVE
+        || name == RETAIN_KEYS
+        || name.starts_with(SET_ORDER)
+        || name.starts_with(DELETE_PRIMITIVES)
 }
 
-fn list<'a>(value: &'a Value, path: &str, name: &str) -> Result<&'a [Value], String> {
-    value.as_array().map(Vec::as_slice).ok_or_else(|| format!("{path}: {name} must be a list"))
+fn list<'a>(value: &'a Value, at: &str, name: &str) -> Result<&'a [Value], String> {
+    value.as_array().map(Vec::as_slice).ok_or_else(|| format!("{at}: {name} must be a list"))
 }
 
 #[cfg(test)]
@@ -285,7 +289,8 @@ mod tests {
     #[test]
     fn json_patches_apply_whole_or_not_at_all() {
         let live = json!({"a": 1});
-        let patch = json!([{"op": "add", "path": "/b", "value": 2}, {"op": "test", "path": "/a", "value": 1}]);
+        let patch =
+            json!([{"op": "add", "path": "/b", "value": 2}, {"op": "test", "path": "/a", "value": 1}]);
         assert_eq!(json_patch(&live, &patch).unwrap(), json!({"a": 1, "b": 2}));
         assert!(json_patch(&live, &json!([{"op": "test", "path": "/a", "value": 2}])).is_err());
         assert!(json_patch(&live, &json!({"op": "add"})).is_err());
@@ -300,8 +305,10 @@ mod tests {
 
     #[test]
     fn containers_merge_by_name() {
-        let live = json!({"spec": {"containers": [{"name": "a", "image": "a:1"}, {"name": "b", "image": "b:1"}]}});
-        let patch = json!({"spec": {"containers": [{"name": "b", "image": "b:2"}, {"name": "c", "image": "c:1"}]}});
+        let live =
+            json!({"spec": {"containers": [{"name": "a", "image": "a:1"}, {"name": "b", "image": "b:1"}]}});
+        let patch =
+            json!({"spec": {"containers": [{"name": "b", "image": "b:2"}, {"name": "c", "image": "c:1"}]}});
         assert_eq!(
             strategic(&live, &patch)["spec"]["containers"],
             json!([{"name": "a", "image": "a:1"}, {"name": "b", "image": "b:2"}, {"name": "c", "image": "c:1"}])
@@ -322,7 +329,8 @@ mod tests {
     #[test]
     fn scalar_lists_merge_and_lose_named_items() {
         let live = json!({"metadata": {"finalizers": ["a", "b"]}});
-        let patch = json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"], "finalizers": ["c", "b"]}});
+        let patch =
+            json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"], "finalizers": ["c", "b"]}});
         assert_eq!(strategic(&live, &patch)["metadata"], json!({"finalizers": ["b", "c"]}));
     }
 
@@ -331,7 +339,10 @@ mod tests {
         let live = json!({"spec": {"volumes": [{"name": "v", "emptyDir": {}}]}});
         let patch = json!({"spec": {"volumes": [
             {"name": "v", "hostPath": {"path": "/x"}, "$retainKeys": ["name", "hostPath"]}]}});
-        assert_eq!(strategic(&live, &patch)["spec"]["volumes"], json!([{"name": "v", "hostPath": {"path": "/x"}}]));
+        assert_eq!(
+            strategic(&live, &patch)["spec"]["volumes"],
+            json!([{"name": "v", "hostPath": {"path": "/x"}}])
+        );
         let stray = json!({"spec": {"$retainKeys": ["a"], "b": 1}});
         assert!(strategic_merge_patch(&pod(), &live, &stray).is_err());
     }

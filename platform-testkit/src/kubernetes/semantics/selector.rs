@@ -82,7 +82,8 @@ impl LabelSelector {
     /// Whether an object with these labels is selected.
     pub fn matches(&self, labels: Option<&Map<String, Value>>) -> bool {
         self.0.iter().all(|requirement| {
-            requirement.matches(labels.and_then(|labels| labels.get(&requirement.key)).and_then(Value::as_str))
+            requirement
+                .matches(labels.and_then(|labels| labels.get(&requirement.key)).and_then(Value::as_str))
         })
     }
 }
@@ -115,7 +116,10 @@ impl FieldSelector {
 
     /// The value that `path` must have, if the selector demands one.
     pub fn required(&self, path: &str) -> Option<&str> {
-        let term = self.0.iter().find(|term| term.equal && term.path.iter().map(String::as_str).eq(path.split('.')))?;
+        let term = self
+            .0
+            .iter()
+            .find(|term| term.equal && term.path.iter().map(String::as_str).eq(path.split('.')))?;
         Some(&term.value)
     }
 
@@ -146,8 +150,10 @@ impl Requirement {
 
     fn from_expression(expression: &Value) -> Result<Self, String> {
         let key = expression.get("key").and_then(Value::as_str).unwrap_or_default();
-        let values = expression.get("values").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let values: Option<Vec<String>> = values.iter().map(|value| value.as_str().map(str::to_owned)).collect();
+        let values =
+            expression.get("values").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let values: Option<Vec<String>> =
+            values.iter().map(|value| value.as_str().map(str::to_owned)).collect();
         let values = values.ok_or_else(|| format!("the values for {key:?} must be strings"))?;
         let operator = expression.get("operator").and_then(Value::as_str).unwrap_or_default();
         let operator = match (operator, values.is_empty()) {
@@ -156,7 +162,9 @@ impl Requirement {
             ("Exists", true) => Operator::Exists,
             ("DoesNotExist", true) => Operator::Absent,
             ("In" | "NotIn", true) => return Err(format!("{operator} of {key:?} needs values")),
-            ("Exists" | "DoesNotExist", false) => return Err(format!("{operator} of {key:?} takes no values")),
+            ("Exists" | "DoesNotExist", false) => {
+                return Err(format!("{operator} of {key:?} takes no values"));
+            }
             _ => return Err(format!("{operator:?} is not a valid label selector operator")),
         };
         Self::new(key, operator)
@@ -315,7 +323,8 @@ impl Parser<'_> {
 }
 
 fn check_key(key: &str) -> Result<(), String> {
-    super::validate::names::qualified_name(key).map_or(Ok(()), |why| Err(format!("invalid label key {key:?}: {why}")))
+    super::validate::names::qualified_name(key)
+        .map_or(Ok(()), |why| Err(format!("invalid label key {key:?}: {why}")))
 }
 
 fn check_value(value: &str) -> Result<(), String> {
@@ -371,9 +380,22 @@ mod tests {
     fn every_operator_of_the_query_form() {
         let labels = json!({"app": "web", "tier": "front", "n": "5"});
         for yes in [
-            "", "app=web", "app==web", "app = web", "app!=db", "missing!=x", "app in (web,db)", "app in (web)",
-            "tier notin (back, middle)", "missing notin (x)", "app", "!missing", "n>4", "n<6",
-            "app=web,tier in (front),!missing", "missing notin (a),app",
+            "",
+            "app=web",
+            "app==web",
+            "app = web",
+            "app!=db",
+            "missing!=x",
+            "app in (web,db)",
+            "app in (web)",
+            "tier notin (back, middle)",
+            "missing notin (x)",
+            "app",
+            "!missing",
+            "n>4",
+            "n<6",
+            "app=web,tier in (front),!missing",
+            "missing notin (a),app",
         ] {
             assert!(selects(yes, &labels), "{yes}");
         }
@@ -385,7 +407,9 @@ mod tests {
 
     #[test]
     fn malformed_selectors_are_refused() {
-        for bad in ["=a", "a in", "a in (b", "a b", "a=b=c", "!", ",", "a,,b", "a=b,", "a>x", "-a=b", "a=b c", "a=é"] {
+        for bad in
+            ["=a", "a in", "a in (b", "a b", "a=b=c", "!", ",", "a,,b", "a=b,", "a>x", "-a=b", "a=b c", "a=é"]
+        {
             assert!(LabelSelector::parse(bad).is_err(), "{bad:?}");
         }
     }
@@ -403,14 +427,22 @@ mod tests {
         assert!(selector.matches(json!({"app": "web"}).as_object()));
         assert!(!selector.matches(json!({"app": "web", "tier": "back"}).as_object()));
         assert!(!selector.matches(json!({"app": "web", "gone": ""}).as_object()));
-        assert!(LabelSelector::from_json(&json!({"matchExpressions": [{"key": "a", "operator": "In"}]})).is_err());
-        assert!(LabelSelector::from_json(&json!({"matchExpressions": [{"key": "a", "operator": "Near"}]})).is_err());
+        assert!(
+            LabelSelector::from_json(&json!({"matchExpressions": [{"key": "a", "operator": "In"}]})).is_err()
+        );
+        assert!(
+            LabelSelector::from_json(&json!({"matchExpressions": [{"key": "a", "operator": "Near"}]}))
+                .is_err()
+        );
     }
 
     #[test]
     fn field_selectors_compare_dotted_paths() {
-        let pod = json!({"metadata": {"name": "a"}, "status": {"phase": "Running"}, "spec": {"hostNetwork": true}});
-        for yes in ["", "metadata.name=a", "status.phase!=Pending", "spec.nodeName=", "spec.hostNetwork==true"] {
+        let pod =
+            json!({"metadata": {"name": "a"}, "status": {"phase": "Running"}, "spec": {"hostNetwork": true}});
+        for yes in
+            ["", "metadata.name=a", "status.phase!=Pending", "spec.nodeName=", "spec.hostNetwork==true"]
+        {
             assert!(FieldSelector::parse(yes).unwrap().matches(&pod), "{yes}");
         }
         assert!(!FieldSelector::parse("metadata.name=a,status.phase=Failed").unwrap().matches(&pod));

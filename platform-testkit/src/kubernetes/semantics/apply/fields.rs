@@ -110,7 +110,8 @@ impl FieldSet {
     pub(crate) fn difference(&self, other: &Self) -> Self {
         let mut result = Self { member: self.member && !other.member, ..Self::default() };
         for (element, below) in &self.children {
-            let rest = other.children.get(element).map_or_else(|| below.clone(), |others| below.difference(others));
+            let rest =
+                other.children.get(element).map_or_else(|| below.clone(), |others| below.difference(others));
             result.insert(element.clone(), rest);
         }
         result
@@ -232,7 +233,8 @@ impl Comparison {
 fn is_leaf(before: Option<&Value>, after: Option<&Value>, schema: &Schema) -> bool {
     let object = |value: Option<&Value>| value.is_none_or(Value::is_object);
     let list = |value: Option<&Value>| value.is_none_or(|value| value.is_array() || value.is_null());
-    let empty = |value: Option<&Value>| value.is_none_or(|value| is_empty_object(value) || is_empty_list(value));
+    let empty =
+        |value: Option<&Value>| value.is_none_or(|value| is_empty_object(value) || is_empty_list(value));
     if empty(before) && empty(after) {
         return true;
     }
@@ -249,9 +251,8 @@ pub(crate) fn field_element(name: &str) -> String {
 /// The path element of a list item. An item without its keys is known by its index.
 pub(crate) fn item_element(item: &Value, index: usize, schema: &Schema) -> String {
     match schema.list() {
-        ListMerge::Map(keys) => {
-            item_keys(item, keys).map_or_else(|_| format!("i:{index}"), |keys| format!("k:{}", Value::Object(keys)))
-        }
+        ListMerge::Map(keys) => item_keys(item, keys)
+            .map_or_else(|_| format!("i:{index}"), |keys| format!("k:{}", Value::Object(keys))),
         _ => format!("v:{item}"),
     }
 }

@@ -95,7 +95,10 @@ pub fn apply(ctx: &ApplyContext<'_>, live: Option<&Value>, patch: &Value) -> Res
     if !patch.is_object() {
         return Err(ApplyError::Invalid("the applied object must be a JSON object".to_owned()));
     }
-    if patch.pointer("/metadata/managedFields").is_some_and(|entries| !fields::is_empty_list(entries) && !entries.is_null()) {
+    if patch
+        .pointer("/metadata/managedFields")
+        .is_some_and(|entries| !fields::is_empty_list(entries) && !entries.is_null())
+    {
         return Err(ApplyError::Invalid("metadata.managedFields must be nil".to_owned()));
     }
     let patch = &if ctx.schema.is_builtin() { merge::without_nulls(patch) } else { patch.clone() };

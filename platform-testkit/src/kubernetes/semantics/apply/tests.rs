@@ -23,7 +23,9 @@ fn forced(schema: &Schema, manager: &str, live: &Value, patch: &Value) -> Value 
 
 fn conflicts(schema: &Schema, manager: &str, live: &Value, patch: &Value) -> Vec<String> {
     match apply(&context(schema, manager, false), Some(live), patch) {
-        Err(ApplyError::Conflict(conflicts)) => conflicts.into_iter().map(|conflict| conflict.field).collect(),
+        Err(ApplyError::Conflict(conflicts)) => {
+            conflicts.into_iter().map(|conflict| conflict.field).collect()
+        }
         other => panic!("expected a conflict, got {other:?}"),
     }
 }
@@ -108,8 +110,12 @@ fn a_list_item_that_another_applies_too_stays() {
     let sidecar = |image: &str| json!({"spec": {"template": {"spec": {"containers": [{"name": "sidecar", "image": image}]}}}});
     let live = applied(&schema, "mesh", Some(&live), &sidecar("mesh:1"));
     let live = applied(&schema, "me", Some(&live), &web("web:2"));
-    let names: Vec<&Value> =
-        live["spec"]["template"]["spec"]["containers"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
+    let names: Vec<&Value> = live["spec"]["template"]["spec"]["containers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| &one["name"])
+        .collect();
     assert_eq!(names, ["web", "sidecar"]);
     let live = applied(&schema, "mesh", Some(&live), &json!({}));
     assert_eq!(live["spec"]["template"]["spec"]["containers"].as_array().unwrap().len(), 1);
@@ -127,7 +133,9 @@ fn another_value_is_a_conflict_and_the_same_value_is_shared() {
     assert_eq!(fields_of(&live, "you"), fields_of(&live, "me"));
     let live = applied(&schema, "me", Some(&live), &json!({"metadata": {"name": "web"}}));
     assert_eq!(live["spec"]["replicas"], 1, "what is shared stays when one owner leaves");
-    assert!(live["metadata"]["managedFields"].as_array().unwrap().iter().all(|entry| entry["manager"] == "you"));
+    assert!(
+        live["metadata"]["managedFields"].as_array().unwrap().iter().all(|entry| entry["manager"] == "you")
+    );
 }
 
 #[test]
@@ -135,13 +143,15 @@ fn conflicts_read_as_those_of_the_api_server() {
     let schema = deployment();
     let mut live = json!({"metadata": {"name": "web"}, "spec": {"replicas": 1}});
     track_update(&ApplyContext { now: THEN, ..context(&schema, "kubectl-edit", false) }, None, &mut live);
-    let error = apply(&context(&schema, "me", false), Some(&live), &json!({"spec": {"replicas": 2}})).unwrap_err();
+    let error =
+        apply(&context(&schema, "me", false), Some(&live), &json!({"spec": {"replicas": 2}})).unwrap_err();
     assert_eq!(
         error.to_string(),
         "Apply failed with 1 conflict: conflict with \"kubectl-edit\" using apps/v1: .spec.replicas"
     );
     let live = applied(&schema, "a", None, &json!({"spec": {"replicas": 1, "paused": true}}));
-    let error = apply(&context(&schema, "b", false), Some(&live), &json!({"spec": {"replicas": 2, "paused": false}}));
+    let error =
+        apply(&context(&schema, "b", false), Some(&live), &json!({"spec": {"replicas": 2, "paused": false}}));
     assert_eq!(
         error.unwrap_err().to_string(),
         "Apply failed with 2 conflicts: conflicts with \"a\":\n- .spec.paused\n- .spec.replicas"
@@ -231,11 +241,13 @@ fn lists_without_their_keys_or_with_one_twice_are_refused() {
 
 #[test]
 fn a_custom_resource_merges_by_its_own_schema() {
-    let schema = Schema::structural(&json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
-        "tags": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
-        "steps": {"type": "array", "items": {"type": "string"}},
-        "limits": {"type": "object", "x-kubernetes-map-type": "atomic", "additionalProperties": {"type": "string"}}
-    }}}}));
+    let schema = Schema::structural(
+        &json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+            "tags": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
+            "steps": {"type": "array", "items": {"type": "string"}},
+            "limits": {"type": "object", "x-kubernetes-map-type": "atomic", "additionalProperties": {"type": "string"}}
+        }}}}),
+    );
     let live = applied(&schema, "a", None, &json!({"spec": {"tags": ["x"], "steps": ["1"]}}));
     let live = applied(&schema, "b", Some(&live), &json!({"spec": {"tags": ["y"], "limits": {"cpu": "1"}}}));
     assert_eq!(live["spec"]["tags"], json!(["x", "y"]));
@@ -246,16 +258,15 @@ fn a_custom_resource_merges_by_its_own_schema() {
 }
 
 fn spec() -> impl Strategy<Value = Value> {
-    let container = ("[a-c]", prop::option::of("[a-z]{1,3}"), prop::collection::btree_set(1_u16..4, 0..3)).prop_map(
-        |(name, image, ports)| {
+    let container = ("[a-c]", prop::option::of("[a-z]{1,3}"), prop::collection::btree_set(1_u16..4, 0..3))
+        .prop_map(|(name, image, ports)| {
             let ports: Vec<Value> = ports.into_iter().map(|port| json!({"containerPort": port})).collect();
             let mut container = json!({"name": name, "ports": ports});
             if let Some(image) = image {
                 container["image"] = json!(image);
             }
             (name, container)
-        },
-    );
+        });
     let labels = prop::collection::btree_map("[a-c]", "[a-z]{0,2}", 0..3);
     let finalizers = prop::collection::btree_set("[a-c]", 0..3);
     (prop::option::of(0..3), prop::collection::btree_map(0..3, container, 0..3), labels, finalizers).prop_map(

@@ -41,11 +41,7 @@ fn present(schema: &Schema) -> Schema {
     Schema::from(Node { present: true, ..(*schema.0).clone() })
 }
 
-fn resolve<'a>(
-    name: &str,
-    rows: &HashMap<&'a str, &'a str>,
-    types: &mut HashMap<&'a str, Schema>,
-) -> Schema {
+fn resolve<'a>(name: &str, rows: &HashMap<&'a str, &'a str>, types: &mut HashMap<&'a str, Schema>) -> Schema {
     if let Some(schema) = types.get(name) {
         return schema.clone();
     }

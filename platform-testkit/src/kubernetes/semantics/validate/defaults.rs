@@ -21,7 +21,11 @@ pub fn default_builtin(group: &str, _version: &str, kind: &str, object: &mut Val
         ("", "Secret") => set(object, "type", json!("Opaque")),
         ("", "ResourceQuota") => at(object, &["spec", "hard"], quantities),
         ("", "LimitRange") => each(object, &["spec", "limits"], limit),
-        ("", "Node") => ["capacity", "allocatable"].into_iter().for_each(|map| at(object, &["status", map], quantities)),
+        ("", "Node") => {
+            for map in ["capacity", "allocatable"] {
+                at(object, &["status", map], quantities);
+            }
+        }
         ("", "Endpoints") => each(object, &["subsets"], |subset| each(subset, &["ports"], protocol)),
         ("apps", "Deployment") => at(object, &["spec"], deployment),
         ("apps", "ReplicaSet") => at(object, &["spec"], |spec| {
@@ -49,11 +53,15 @@ pub fn default_builtin(group: &str, _version: &str, kind: &str, object: &mut Val
             set(port, "name", json!(""));
             protocol(port);
         }),
-        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => each(object, &["webhooks"], webhook),
-        ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => each(object, &["webhooks"], |hook| {
-            set(hook, "reinvocationPolicy", json!("Never"));
-            webhook(hook);
-        }),
+        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => {
+            each(object, &["webhooks"], webhook);
+        }
+        ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => {
+            each(object, &["webhooks"], |hook| {
+                set(hook, "reinvocationPolicy", json!("Never"));
+                webhook(hook);
+            });
+        }
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => at(object, &["spec"], |spec| {
             set(spec, "failurePolicy", json!("Fail"));
             at(spec, &["matchConstraints"], match_resources);
@@ -129,7 +137,9 @@ fn pod(spec: &mut Value) {
             let Some(limits) = limits.filter(|limits| !limits.is_empty()) else { return };
             at(container, &["resources"], |resources| {
                 set(resources, "requests", json!({}));
-                limits.into_iter().for_each(|(name, value)| at(resources, &["requests"], |map| set(map, &name, value)));
+                limits
+                    .into_iter()
+                    .for_each(|(name, value)| at(resources, &["requests"], |map| set(map, &name, value)));
             });
         });
     }
@@ -188,9 +198,12 @@ fn container(container: &mut Value, host_network: bool) {
     });
     for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
         at(container, &[probe], |probe| {
-            for (field, value) in
-                [("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)]
-            {
+            for (field, value) in [
+                ("timeoutSeconds", 1),
+                ("periodSeconds", 10),
+                ("successThreshold", 1),
+                ("failureThreshold", 3),
+            ] {
                 set(probe, field, json!(value));
             }
             handler(probe);
@@ -482,7 +495,11 @@ mod tests {
     #[test]
     fn the_pull_policy_follows_the_tag() {
         for (image, latest) in [
-            ("a", true), ("a:latest", true), ("h:5000/a", true), ("a:1", false), ("h:5000/a:1", false),
+            ("a", true),
+            ("a:latest", true),
+            ("h:5000/a", true),
+            ("a:1", false),
+            ("h:5000/a:1", false),
             ("a@sha256:00", false),
         ] {
             assert_eq!(is_latest(image), latest, "{image}");
@@ -497,10 +514,20 @@ mod tests {
     }
 
     const KINDS: [(&str, &str); 16] = [
-        ("", "Pod"), ("", "Service"), ("", "Secret"), ("", "PersistentVolumeClaim"), ("", "LimitRange"),
-        ("", "ReplicationController"), ("apps", "Deployment"), ("apps", "StatefulSet"), ("apps", "DaemonSet"),
-        ("batch", "Job"), ("batch", "CronJob"), ("networking.k8s.io", "NetworkPolicy"),
-        ("rbac.authorization.k8s.io", "RoleBinding"), ("autoscaling", "HorizontalPodAutoscaler"),
+        ("", "Pod"),
+        ("", "Service"),
+        ("", "Secret"),
+        ("", "PersistentVolumeClaim"),
+        ("", "LimitRange"),
+        ("", "ReplicationController"),
+        ("apps", "Deployment"),
+        ("apps", "StatefulSet"),
+        ("apps", "DaemonSet"),
+        ("batch", "Job"),
+        ("batch", "CronJob"),
+        ("networking.k8s.io", "NetworkPolicy"),
+        ("rbac.authorization.k8s.io", "RoleBinding"),
+        ("autoscaling", "HorizontalPodAutoscaler"),
         ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
         ("apiextensions.k8s.io", "CustomResourceDefinition"),
     ];

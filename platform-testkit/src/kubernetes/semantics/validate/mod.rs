@@ -55,7 +55,8 @@ pub(crate) struct Report(pub(crate) Vec<Finding>);
 
 impl Report {
     pub(crate) fn required(&mut self, field: impl Into<String>, why: &str) {
-        let message = if why.is_empty() { "Required value".to_owned() } else { format!("Required value: {why}") };
+        let message =
+            if why.is_empty() { "Required value".to_owned() } else { format!("Required value: {why}") };
         self.add("FieldValueRequired", field, message);
     }
 
@@ -101,12 +102,52 @@ pub(crate) fn arbitrary_json() -> impl proptest::strategy::Strategy<Value = Valu
     leaf.prop_recursive(6, 48, 5, |inner| {
         let name = prop_oneof![
             prop::sample::select(vec![
-                "metadata", "labels", "finalizers", "ownerReferences", "managedFields", "spec", "status", "template",
-                "containers", "initContainers", "name", "image", "env", "ports", "containerPort", "protocol", "port",
-                "volumes", "volumeMounts", "resources", "limits", "requests", "selector", "matchLabels", "replicas",
-                "strategy", "rollingUpdate", "conditions", "type", "data", "rules", "roleRef", "subjects", "$patch",
-                "$retainKeys", "$setElementOrder/containers", "fieldsV1", "f:spec", "k:{", "properties", "items",
-                "default", "pattern", "enum", "additionalProperties", "required",
+                "metadata",
+                "labels",
+                "finalizers",
+                "ownerReferences",
+                "managedFields",
+                "spec",
+                "status",
+                "template",
+                "containers",
+                "initContainers",
+                "name",
+                "image",
+                "env",
+                "ports",
+                "containerPort",
+                "protocol",
+                "port",
+                "volumes",
+                "volumeMounts",
+                "resources",
+                "limits",
+                "requests",
+                "selector",
+                "matchLabels",
+                "replicas",
+                "strategy",
+                "rollingUpdate",
+                "conditions",
+                "type",
+                "data",
+                "rules",
+                "roleRef",
+                "subjects",
+                "$patch",
+                "$retainKeys",
+                "$setElementOrder/containers",
+                "fieldsV1",
+                "f:spec",
+                "k:{",
+                "properties",
+                "items",
+                "default",
+                "pattern",
+                "enum",
+                "additionalProperties",
+                "required",
             ])
             .prop_map(str::to_owned),
             "[a-z]{1,6}",

@@ -37,7 +37,8 @@ pub fn qualified_name(name: &str) -> Option<String> {
 
 /// A label's value.
 pub fn label_value(value: &str) -> Option<String> {
-    limited(value, 63).or_else(|| (!value.is_empty() && !is_label_text(value)).then(|| LABEL_VALUE.to_owned()))
+    limited(value, 63)
+        .or_else(|| (!value.is_empty() && !is_label_text(value)).then(|| LABEL_VALUE.to_owned()))
 }
 
 /// A key of a ConfigMap or Secret.
@@ -100,9 +101,17 @@ mod tests {
     #[test]
     fn names_follow_their_grammar() {
         for (check, good, bad) in [
-            (dns_label as fn(&str) -> Option<String>, vec!["a", "a-1", "1a"], vec!["", "-a", "a-", "A", "a.b", "a_b"]),
+            (
+                dns_label as fn(&str) -> Option<String>,
+                vec!["a", "a-1", "1a"],
+                vec!["", "-a", "a-", "A", "a.b", "a_b"],
+            ),
             (dns_subdomain, vec!["a.b", "a-1.c"], vec!["", "a..b", ".a", "A.b", "a_b"]),
-            (qualified_name, vec!["a", "A_b.c", "x.io/a"], vec!["", "/a", "x.io/", "x/y/z", "X.io/a", "-a", "é"]),
+            (
+                qualified_name,
+                vec!["a", "A_b.c", "x.io/a"],
+                vec!["", "/a", "x.io/", "x/y/z", "X.io/a", "-a", "é"],
+            ),
             (label_value, vec!["", "A", "a_b.c"], vec!["-", "a-", "a b", "é"]),
             (config_key, vec!["a", ".a", "A_b-c.d"], vec!["", ".", "..", "..a", "a/b", "a b"]),
             (port_name, vec!["http", "h2-c", "0a"], vec!["", "80", "HTTP", "a--b", "-a", "sixteen-letters-"]),

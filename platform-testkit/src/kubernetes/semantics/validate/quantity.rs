@@ -31,7 +31,9 @@ pub fn canonical(text: &str) -> Option<String> {
         Format::Binary if amount.abs() >= 1024 * NANOS && amount % NANOS == 0 => {
             let units = amount / NANOS;
             let suffix = BINARY.iter().rev().find(|(_, shift)| units % (1_i128 << shift) == 0);
-            Some(suffix.map_or_else(|| units.to_string(), |(name, shift)| format!("{}{name}", units >> shift)))
+            Some(
+                suffix.map_or_else(|| units.to_string(), |(name, shift)| format!("{}{name}", units >> shift)),
+            )
         }
         Format::Decimal | Format::Binary => {
             let fits = |(name, exponent): &(&str, i32)| {
@@ -67,7 +69,9 @@ fn parse(text: &str) -> Option<(i128, Format)> {
     let digits_end = text
         .char_indices()
         .find(|(index, character)| {
-            !(character.is_ascii_digit() || *character == '.' || (*index == 0 && matches!(character, '+' | '-')))
+            !(character.is_ascii_digit()
+                || *character == '.'
+                || (*index == 0 && matches!(character, '+' | '-')))
         })
         .map_or(text.len(), |(index, _)| index);
     let (number, suffix) = text.split_at_checked(digits_end)?;
@@ -135,7 +139,9 @@ mod tests {
 
     #[test]
     fn what_is_no_quantity_is_refused() {
-        for text in ["", "abc", "1.2.3", "1 Gi", "1gi", "1e", "--1", "1KiB", "e3", ".", "9999999999999999999999Ei"] {
+        for text in
+            ["", "abc", "1.2.3", "1 Gi", "1gi", "1e", "--1", "1KiB", "e3", ".", "9999999999999999999999Ei"]
+        {
             assert_eq!(nanos(text), None, "{text}");
         }
     }

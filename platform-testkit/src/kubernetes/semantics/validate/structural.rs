@@ -53,9 +53,13 @@ fn fill(schema: &Value, value: &mut Value, depth: usize) {
             let additional = additional(schema);
             if let Some(additional) = additional.filter(|additional| !flag(additional, "nullable")) {
                 let is_declared = |name: &str| declared.is_some_and(|declared| declared.contains_key(name));
-                fields.retain(|name, value| is_declared(name) || !value.is_null() || additional.get("default").is_some());
+                fields.retain(|name, value| {
+                    is_declared(name) || !value.is_null() || additional.get("default").is_some()
+                });
                 for (name, value) in fields.iter_mut() {
-                    if let Some(default) = additional.get("default").filter(|_| value.is_null() && !is_declared(name)) {
+                    if let Some(default) =
+                        additional.get("default").filter(|_| value.is_null() && !is_declared(name))
+                    {
                         *value = default.clone();
                     }
                 }
@@ -68,7 +72,9 @@ fn fill(schema: &Value, value: &mut Value, depth: usize) {
         }
         Value::Array(items) => {
             if let Some(schema) = schema.get("items") {
-                items.iter_mut().for_each(|item| fill(schema, item, depth));
+                for item in items {
+                    fill(schema, item, depth);
+                }
             }
         }
         _ => {}
@@ -79,7 +85,8 @@ fn prune(schema: &Value, value: &mut Value, path: &str, resource: bool, pruned: 
     match value {
         Value::Object(fields) => {
             let declared = schema.get("properties").and_then(Value::as_object);
-            let additional = schema.get("additionalProperties").filter(|additional| **additional != Value::Bool(false));
+            let additional =
+                schema.get("additionalProperties").filter(|additional| **additional != Value::Bool(false));
             let keep = flag(schema, "x-kubernetes-preserve-unknown-fields");
             let resource = resource || flag(schema, "x-kubernetes-embedded-resource");
             fields.retain(|name, value| {
@@ -157,7 +164,8 @@ fn check_type(schema: &Value, value: &Value, path: &str, report: &mut Report) ->
             Value::Array(_) => "array",
             Value::Object(_) => "object",
         };
-        let message = format!("Invalid value: {found:?}: {} must be of type {expected}: {found:?}", within(path));
+        let message =
+            format!("Invalid value: {found:?}: {} must be of type {expected}: {found:?}", within(path));
         report.add(TYPE_INVALID, path, message);
     }
     fits
@@ -268,7 +276,11 @@ fn check_number(schema: &Value, value: &Value, path: &str, report: &mut Report) 
         let exclusive = flag(schema, "exclusiveMinimum");
         if amount < limit || (exclusive && amount <= limit) {
             let or_equal = if exclusive { "" } else { " or equal to" };
-            report.invalid(path, value, &format!("{} should be greater than{or_equal} {shown}", within(path)));
+            report.invalid(
+                path,
+                value,
+                &format!("{} should be greater than{or_equal} {shown}", within(path)),
+            );
         }
     }
     if let Some((limit, shown)) = bound("maximum") {
@@ -309,7 +321,11 @@ fn check_combinations(schema: &Value, value: &Value, path: &str, depth: usize, r
         report.invalid(path, value, &format!("{} must validate at least one schema (anyOf)", within(path)));
     }
     if branches("oneOf").is_some_and(|schemas| schemas.iter().filter(|schema| passes(schema)).count() != 1) {
-        report.invalid(path, value, &format!("{} must validate one and only one schema (oneOf)", within(path)));
+        report.invalid(
+            path,
+            value,
+            &format!("{} must validate one and only one schema (oneOf)", within(path)),
+        );
     }
     if schema.get("not").is_some_and(|schema| schema.is_object() && passes(schema)) {
         report.invalid(path, value, &format!("{} must not validate the schema (not)", within(path)));

@@ -76,7 +76,9 @@ fn decoded(group: &str, version: &str, kind: &str, object: &mut Value) -> Option
     for _ in 0..MAX_NUMERIC_QUANTITIES {
         let Err(refusal) = &result else { break };
         let quantity = refusal.why.contains("expected Quantity") || refusal.why.contains("expected a string");
-        let Some(Value::Number(number)) = at_mut(object, &refusal.path).filter(|_| quantity).map(|value| &*value) else {
+        let Some(Value::Number(number)) =
+            at_mut(object, &refusal.path).filter(|_| quantity).map(|value| &*value)
+        else {
             break;
         };
         if !refusal.path.split('.').any(holds_quantities) {
@@ -94,9 +96,24 @@ fn decoded(group: &str, version: &str, kind: &str, object: &mut Value) -> Option
 fn holds_quantities(field: &str) -> bool {
     matches!(
         field.split('[').next().unwrap_or_default(),
-        "limits" | "requests" | "capacity" | "allocatable" | "hard" | "used" | "overhead" | "sizeLimit" | "divisor"
-            | "max" | "min" | "default" | "defaultRequest" | "maxLimitRequestRatio" | "averageValue" | "value"
-            | "allocatedResources" | "maximumVolumeSize"
+        "limits"
+            | "requests"
+            | "capacity"
+            | "allocatable"
+            | "hard"
+            | "used"
+            | "overhead"
+            | "sizeLimit"
+            | "divisor"
+            | "max"
+            | "min"
+            | "default"
+            | "defaultRequest"
+            | "maxLimitRequestRatio"
+            | "averageValue"
+            | "value"
+            | "allocatedResources"
+            | "maximumVolumeSize"
     )
 }
 
@@ -114,8 +131,14 @@ fn at_mut<'a>(object: &'a mut Value, path: &str) -> Option<&'a mut Value> {
         }
         let fields = value.as_object_mut()?;
         // Keys such as `nvidia.com/gpu` hold dots themselves: the longest key that fits wins.
-        let ends = |key: &str| rest.get(key.len()..).is_some_and(|after| after.is_empty() || after.starts_with(['.', '[']));
-        let key = fields.keys().filter(|key| rest.starts_with(key.as_str()) && ends(key)).max_by_key(|key| key.len())?.clone();
+        let ends = |key: &str| {
+            rest.get(key.len()..).is_some_and(|after| after.is_empty() || after.starts_with(['.', '[']))
+        };
+        let key = fields
+            .keys()
+            .filter(|key| rest.starts_with(key.as_str()) && ends(key))
+            .max_by_key(|key| key.len())?
+            .clone();
         rest = rest.get(key.len()..)?;
         value = fields.get_mut(&key)?;
     }
@@ -285,7 +308,8 @@ mod tests {
 
     #[test]
     fn unknown_fields_are_found_and_pruned() {
-        let mut object = pod(&json!({"containers": [{"name": "a", "imagee": "x"}], "nodeNam": "n", "hostname": null}));
+        let mut object =
+            pod(&json!({"containers": [{"name": "a", "imagee": "x"}], "nodeNam": "n", "hostname": null}));
         let findings = decode_builtin("", "v1", "Pod", &object);
         let fields: Vec<&str> = findings.iter().map(|finding| finding.field.as_str()).collect();
         assert_eq!(fields, ["spec.containers[0].imagee", "spec.nodeNam"]);

@@ -90,7 +90,9 @@ fn storage(map: &Field<'_>, report: &mut Report) {
     let size = map.value.get("storage").and_then(Value::as_str).map(quantity::nanos);
     match size {
         None => report.required(format!("{}[storage]", map.path), ""),
-        Some(Some(0)) => report.invalid(format!("{}[storage]", map.path), &Value::from("0"), "must be greater than zero"),
+        Some(Some(0)) => {
+            report.invalid(format!("{}[storage]", map.path), &Value::from("0"), "must be greater than zero");
+        }
         Some(_) => {}
     }
 }

@@ -45,11 +45,15 @@ pub(super) fn check(group: &str, kind: &str, object: &Value) -> Vec<Finding> {
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
             policy::role_binding(&Field::root(object), kind == "RoleBinding", report_to);
         }
-        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => policy::admission_policy(&spec, report_to),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => {
+            policy::admission_policy(&spec, report_to);
+        }
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => {
             policy::admission_binding(&spec, report_to);
         }
-        ("apiextensions.k8s.io", "CustomResourceDefinition") => policy::definition(&Field::root(object), report_to),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => {
+            policy::definition(&Field::root(object), report_to);
+        }
         _ => {}
     }
     report.0

@@ -21,7 +21,11 @@ pub(super) fn service(spec: &Field<'_>, report: &mut Report) {
     let headless = spec.child("clusterIP").text() == "None";
     if headless && matches!(kind.text(), "LoadBalancer" | "NodePort") {
         let address = spec.child("clusterIP");
-        report.invalid(&address.path, address.value, &format!("may not be set to 'None' for {} services", kind.text()));
+        report.invalid(
+            &address.path,
+            address.value,
+            &format!("may not be set to 'None' for {} services", kind.text()),
+        );
     }
     if ports.is_empty_list() && !headless && !external_name {
         report.required(&ports.path, "");
@@ -57,7 +61,11 @@ fn node_port(port: &Field<'_>, service_type: &str, report: &mut Report) {
     if service_type == "ClusterIP" || service_type == "ExternalName" {
         report.forbidden(&port.path, &format!("may not be used when `type` is '{service_type}'"));
     } else if !(30_000..=32_767).contains(&number) {
-        report.invalid(&port.path, port.value, "provided port is not in the valid range. The range of valid ports is 30000-32767");
+        report.invalid(
+            &port.path,
+            port.value,
+            "provided port is not in the valid range. The range of valid ports is 30000-32767",
+        );
     }
 }
 
@@ -111,7 +119,9 @@ fn backend(backend: &Field<'_>, report: &mut Report) {
     let port = service.child("port");
     match (port.child("name").is_set(), port.child("number").is_set()) {
         (false, false) => report.required(&port.path, "port name or number is required"),
-        (true, true) => report.invalid(&port.path, &Value::from(""), "cannot set both port name & port number"),
+        (true, true) => {
+            report.invalid(&port.path, &Value::from(""), "cannot set both port name & port number");
+        }
         (true, false) => port.child("name").named(names::port_name, report),
         (false, true) => port.child("number").port_number(report),
     }
@@ -144,12 +154,15 @@ fn policy_port(port: &Field<'_>, report: &mut Report) {
             report.invalid(&end.path, end.value, "must be greater than or equal to `port`");
         }
         Some(_) => end.port_number(report),
-        None => report.forbidden(&end.path, "may not be specified when `port` is not specified or non-numeric"),
+        None => {
+            report.forbidden(&end.path, "may not be specified when `port` is not specified or non-numeric");
+        }
     }
 }
 
 fn policy_peer(peer: &Field<'_>, report: &mut Report) {
-    let (pods, spaces, block) = (peer.child("podSelector"), peer.child("namespaceSelector"), peer.child("ipBlock"));
+    let (pods, spaces, block) =
+        (peer.child("podSelector"), peer.child("namespaceSelector"), peer.child("ipBlock"));
     for selector in [&pods, &spaces] {
         label_selector(selector, report);
     }
@@ -166,7 +179,11 @@ fn policy_peer(peer: &Field<'_>, report: &mut Report) {
     if range.require(report) {
         for range in std::iter::once(range).chain(block.child("except").items()) {
             if !is_cidr(range.text()) {
-                report.invalid(&range.path, range.value, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
+                report.invalid(
+                    &range.path,
+                    range.value,
+                    "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
+                );
             }
         }
     }

@@ -31,7 +31,8 @@ pub(super) fn check(spec: &Field<'_>, report: &mut Report) {
     let volumes = spec.child("volumes");
     for volume in volumes.items() {
         volume.child("name").named(names::dns_label, report);
-        let sources = volume.value.as_object().map_or(0, |fields| fields.keys().filter(|name| *name != "name").count());
+        let sources =
+            volume.value.as_object().map_or(0, |fields| fields.keys().filter(|name| *name != "name").count());
         if sources > 1 {
             report.forbidden(&volume.path, "may not specify more than 1 volume type");
         }
@@ -94,8 +95,16 @@ fn check_container(container: &Field<'_>, volumes: &Field<'_>, report: &mut Repo
                     source.child("name").require(report);
                 }
             }
-            0 => report.invalid(&source.path, &Value::from(""), "must specify one of: `configMapRef` or `secretRef`"),
-            _ => report.invalid(&source.path, &Value::from(""), "may not have more than one field specified at a time"),
+            0 => report.invalid(
+                &source.path,
+                &Value::from(""),
+                "must specify one of: `configMapRef` or `secretRef`",
+            ),
+            _ => report.invalid(
+                &source.path,
+                &Value::from(""),
+                "may not have more than one field specified at a time",
+            ),
         }
     }
     check_mounts(&container.child("volumeMounts"), volumes, report);
@@ -126,7 +135,8 @@ fn check_ports(ports: &Field<'_>, report: &mut Report) {
 fn check_variable(variable: &Field<'_>, report: &mut Report) {
     let name = variable.child("name");
     let printable = |character: char| character.is_ascii_graphic() || character == ' ';
-    if name.require(report) && !name.text().chars().all(|character| printable(character) && character != '=') {
+    if name.require(report) && !name.text().chars().all(|character| printable(character) && character != '=')
+    {
         report.invalid(&name.path, name.value, "a valid environment variable name must consist only of printable ASCII characters other than '='");
     }
     let source = variable.child("valueFrom");
@@ -137,9 +147,17 @@ fn check_variable(variable: &Field<'_>, report: &mut Report) {
         report.invalid(&source.path, &Value::from(""), "may not be specified when `value` is not empty");
     }
     match source.value.as_object().map_or(0, serde_json::Map::len) {
-        0 => report.invalid(&source.path, &Value::from(""), "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`"),
+        0 => report.invalid(
+            &source.path,
+            &Value::from(""),
+            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`",
+        ),
         1 => {}
-        _ => report.invalid(&source.path, &Value::from(""), "may not have more than one field specified at a time"),
+        _ => report.invalid(
+            &source.path,
+            &Value::from(""),
+            "may not have more than one field specified at a time",
+        ),
     }
     for kind in ["configMapKeyRef", "secretKeyRef"] {
         let reference = source.child(kind);
@@ -203,7 +221,9 @@ fn check_probe(probe: &Field<'_>, succeeds_at_once: bool, report: &mut Report) {
     if probe.child("exec").is_set() && probe.child("exec").child("command").is_empty_list() {
         report.required(probe.child("exec").path_of("command"), "");
     }
-    for name in ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"] {
+    for name in
+        ["initialDelaySeconds", "timeoutSeconds", "periodSeconds", "successThreshold", "failureThreshold"]
+    {
         probe.child(name).not_negative(report);
     }
     let threshold = probe.child("successThreshold");

@@ -17,13 +17,20 @@ pub(super) fn role(object: &Field<'_>, cluster: bool, report: &mut Report) {
             if !cluster {
                 report.invalid(&urls.path, urls.value, "namespaced rules cannot apply to non-resource URLs");
             } else if !rule.child("resources").is_empty_list() {
-                report.invalid(&urls.path, urls.value, "rules cannot apply to both regular resources and non-resource URLs");
+                report.invalid(
+                    &urls.path,
+                    urls.value,
+                    "rules cannot apply to both regular resources and non-resource URLs",
+                );
             }
             continue;
         }
         for field in ["apiGroups", "resources"] {
             if rule.child(field).is_empty_list() {
-                report.required(rule.path_of(field), &format!("resource rules must supply at least one of {field}"));
+                report.required(
+                    rule.path_of(field),
+                    &format!("resource rules must supply at least one of {field}"),
+                );
             }
         }
     }
@@ -141,7 +148,8 @@ pub(super) fn definition(object: &Field<'_>, report: &mut Report) {
             report.invalid(&kind.path, kind.value, "must be object");
         }
     }
-    let stored = versions.items().filter(|version| version.child("storage").value == &Value::Bool(true)).count();
+    let stored =
+        versions.items().filter(|version| version.child("storage").value == &Value::Bool(true)).count();
     if stored != 1 {
         let message = "must have exactly one version marked as storage version";
         report.invalid(&versions.path, versions.value, message);

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::super::Report;
 use super::super::super::selector::LabelSelector;
+use super::super::Report;
 use super::{Field, label_selector, pod};
 
 pub(super) fn deployment(spec: &Field<'_>, report: &mut Report) {
@@ -82,7 +82,9 @@ pub(super) fn cron_job(spec: &Field<'_>, report: &mut Report) {
 }
 
 fn job_spec(spec: &Field<'_>, report: &mut Report) {
-    for field in ["parallelism", "completions", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"] {
+    for field in
+        ["parallelism", "completions", "backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished"]
+    {
         spec.child(field).not_negative(report);
     }
     spec.child("completionMode").one_of(&["NonIndexed", "Indexed"], report);
@@ -150,9 +152,10 @@ fn rolling_update(update: &Field<'_>, report: &mut Report) {
     let (unavailable, surge) = (update.child("maxUnavailable"), update.child("maxSurge"));
     for field in [&unavailable, &surge] {
         field.not_negative(report);
-        let percent = field.text().strip_suffix('%').is_some_and(|digits| {
-            !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit())
-        });
+        let percent = field
+            .text()
+            .strip_suffix('%')
+            .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit()));
         if field.value.is_string() && !percent {
             report.invalid(
                 &field.path,
@@ -161,7 +164,8 @@ fn rolling_update(update: &Field<'_>, report: &mut Report) {
             );
         }
     }
-    let none = |field: &Field<'_>| field.integer() == Some(0) || field.text().trim_end_matches('%').parse() == Ok(0);
+    let none =
+        |field: &Field<'_>| field.integer() == Some(0) || field.text().trim_end_matches('%').parse() == Ok(0);
     if none(&unavailable) && none(&surge) {
         report.invalid(&unavailable.path, unavailable.value, "may not be 0 when `maxSurge` is 0");
     }
