@@ -137,7 +137,8 @@ fn restarts(by: &[&str], legend: &str) -> Panel {
 }
 
 fn warnings() -> Panel {
-    let mut panel = Panel::logs("Warnings and errors").description("The latest records of severity warn and above.");
+    let mut panel =
+        Panel::logs("Warnings and errors").description("The latest records of severity warn and above.");
     if let platform_core::dashboard::PanelContent::Logs { min_severity, .. } = &mut panel.content {
         *min_severity = Some(Severity::Warn);
     }

@@ -13,7 +13,7 @@ use axum::{
         FromRequestParts, Path, Query, State,
         rejection::{PathRejection, QueryRejection},
     },
-    http::{Uri, request::Parts},
+    http::{StatusCode, Uri, request::Parts},
     middleware,
     response::{IntoResponse, Response},
     routing::get,
@@ -74,7 +74,8 @@ async fn stats(State(shared): State<Arc<Shared>>) -> Answer<StoreStats> {
 
 async fn dashboards(State(shared): State<Arc<Shared>>) -> Response {
     let all = shared.dashboards.borrow().clone();
-    let views: Vec<DashboardView<'_>> = all.iter().map(|dashboard| DashboardView::from(&**dashboard)).collect();
+    let views: Vec<DashboardView<'_>> =
+        all.iter().map(|dashboard| DashboardView::from(&**dashboard)).collect();
     Json(views).into_response()
 }
 
@@ -95,7 +96,9 @@ async fn panel(
     let dashboard = shared.dashboard(&uid)?;
     let panel = dashboard.panels.get(number).ok_or_else(|| {
         let count = dashboard.panels.len();
-        Error::not_found(format!("dashboard {uid:?} has {count} panels, counted from 0; there is no {number}"))
+        Error::not_found(format!(
+            "dashboard {uid:?} has {count} panels, counted from 0; there is no {number}"
+        ))
     })?;
     let range = range(asked.from, asked.to, dashboard.window, shared.clock.now())?;
     let step = asked.step.map(Duration::from_millis);
@@ -131,8 +134,9 @@ async fn unknown(uri: Uri) -> Problem {
     Error::not_found(format!("there is nothing at {:?}", uri.path())).into()
 }
 
-async fn read_only() -> Problem {
-    Error::new(ErrorKind::Unsupported, "the console is read-only: it answers GET and HEAD").into()
+async fn read_only() -> (StatusCode, Problem) {
+    let error = Error::new(ErrorKind::Refused, "the console is read-only: it answers GET and HEAD");
+    (StatusCode::METHOD_NOT_ALLOWED, error.into())
 }
 
 fn log_query(asked: LogParameters, now: Timestamp) -> Result<LogQuery> {

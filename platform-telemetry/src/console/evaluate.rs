@@ -78,10 +78,9 @@ pub(super) async fn evaluate(
 pub(super) fn bounded(mut page: LogPage) -> LogPage {
     for record in &mut page.records {
         if record.body.len() > LONGEST_BODY {
-            let end = record.body.floor_char_boundary(LONGEST_BODY);
-            let cut = record.body.len() - end;
-            record.body.truncate(end);
-            record.body.push_str(&format!("… ({cut} more bytes)"));
+            let end = (0..=LONGEST_BODY).rev().find(|end| record.body.is_char_boundary(*end)).unwrap_or(0);
+            let note = format!("… ({} more bytes)", record.body.len() - end);
+            record.body.replace_range(end.., &note);
         }
     }
     page
@@ -169,7 +168,10 @@ mod tests {
     fn legends_are_filled_and_never_empty() {
         let labels = Labels::from_iter([("cluster", "shop-testing"), ("environment", "testing")]);
         assert_eq!(legend("{{ environment }} in {{cluster}}", None, &labels), "testing in shop-testing");
-        assert_eq!(legend("{{nothing}}", Some("up"), &labels.only(&["cluster"])), r#"up{cluster="shop-testing"}"#);
+        assert_eq!(
+            legend("{{nothing}}", Some("up"), &labels.only(&["cluster"])),
+            r#"up{cluster="shop-testing"}"#
+        );
         assert_eq!(legend("50 % {{", None, &labels), "50 % {{");
     }
 

@@ -39,7 +39,9 @@ pub(super) struct Feed {
 
 #[derive(Clone, Default)]
 struct Snapshot {
-    at: Option<Timestamp>,
+    /// Grows with each look, whether anything changed or not; 0 is before the first.
+    round: u64,
+    at: Timestamp,
     parts: [Part; 4],
 }
 
@@ -75,7 +77,8 @@ impl Feed {
         let (event, data) = match result {
             Ok(value) => (PARTS.get(part).copied().unwrap_or_default(), serde_json::to_value(value)),
             Err(error) => {
-                let failure = Failure { part: PARTS.get(part).copied().unwrap_or_default(), error: error.into() };
+                let failure =
+                    Failure { part: PARTS.get(part).copied().unwrap_or_default(), error: error.into() };
                 ("failure", serde_json::to_value(failure))
             }
         };
@@ -128,7 +131,10 @@ async fn keep_the_rest(shared: &Shared) {
         shared.feed.put(DASHBOARDS, &Ok(views));
         shared.feed.put(ALERTS, &Ok(shared.alerts_view()));
         shared.feed.put(STATS, &shared.store_stats().await);
-        shared.feed.latest.send_modify(|snapshot| snapshot.at = Some(shared.clock.now()));
+        shared.feed.latest.send_modify(|snapshot| {
+            snapshot.round += 1;
+            snapshot.at = shared.clock.now();
+        });
     }
 }
 
@@ -153,7 +159,7 @@ pub(super) async fn stream(
 /// What a page has been told.
 #[derive(Default)]
 struct Seen {
-    at: Option<Timestamp>,
+    round: u64,
     versions: [u64; 4],
 }
 
@@ -166,11 +172,9 @@ impl Seen {
                 events.push(Event::default().event(part.event).data(&part.data));
             }
         }
-        if self.at != snapshot.at
-            && let Some(at) = snapshot.at
-        {
-            self.at = Some(at);
-            let data = format!(r#"{{"at":{}}}"#, at.as_millis());
+        if self.round != snapshot.round {
+            self.round = snapshot.round;
+            let data = format!(r#"{{"at":{}}}"#, snapshot.at.as_millis());
             events.push(Event::default().event("heartbeat").data(data));
         }
         events

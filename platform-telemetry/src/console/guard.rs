@@ -19,14 +19,8 @@ const HEADERS: [(HeaderName, HeaderValue); 6] = [
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-    (
-        HeaderName::from_static("cross-origin-resource-policy"),
-        HeaderValue::from_static("same-origin"),
-    ),
-    (
-        HeaderName::from_static("cross-origin-opener-policy"),
-        HeaderValue::from_static("same-origin"),
-    ),
+    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
+    (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
 ];
 
 /// The host names that requests may be meant for, beside IP addresses and `localhost`.
@@ -107,8 +101,15 @@ mod tests {
         for host in admitted {
             assert!(hosts.admits(host), "{host}");
         }
-        let refused =
-            ["", ":80", "evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.nip.io", "[::1"];
+        let refused = [
+            "",
+            ":80",
+            "evil.example",
+            "evil.example:8080",
+            "localhost.evil.example",
+            "127.0.0.1.nip.io",
+            "[::1",
+        ];
         for host in refused {
             assert!(!hosts.admits(host), "{host}");
         }

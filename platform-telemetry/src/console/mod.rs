@@ -60,7 +60,7 @@ use tokio::{
     task::JoinSet,
     time::timeout,
 };
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
 /// How long open connections may take to end when the console stops.
 const STOPPING: Duration = Duration::from_secs(5);
@@ -86,7 +86,6 @@ pub struct Console {
     shared: Arc<Shared>,
     tasks: Mutex<JoinSet<()>>,
     stopping: CancellationToken,
-    _stop_on_drop: DropGuard,
 }
 
 /// What requests are answered from.
@@ -135,6 +134,13 @@ impl Console {
             tracing::warn!(address = %self.address, "the console cuts off requests that did not end in time");
             tasks.shutdown().await;
         }
+    }
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        // Ends the connections too, which are not among the tasks.
+        self.stopping.cancel();
     }
 }
 
@@ -232,17 +238,16 @@ impl ConsoleBuilder {
             stopping: stopping.clone(),
         });
         let mut tasks = JoinSet::new();
-        let (served, router, token) = (address, api::router(Arc::clone(&shared)), stopping.clone());
+        let router = api::router(Arc::clone(&shared));
+        let server = axum::serve(listener, router).with_graceful_shutdown(stopping.clone().cancelled_owned());
         tasks.spawn(async move {
-            let server = axum::serve(listener, router).with_graceful_shutdown(token.cancelled_owned());
             if let Err(error) = server.await {
-                tracing::error!(address = %served, %error, "the console ended");
+                tracing::error!(%address, %error, "the console ended");
             }
         });
         tasks.spawn(events::run(Arc::clone(&shared)));
         tracing::info!(url = %format_args!("http://{address}/"), "the console listens");
-        let _stop_on_drop = stopping.clone().drop_guard();
-        Ok(Console { address, shared, tasks: Mutex::new(tasks), stopping, _stop_on_drop })
+        Ok(Console { address, shared, tasks: Mutex::new(tasks), stopping })
     }
 }
 

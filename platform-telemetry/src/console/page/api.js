@@ -6,6 +6,9 @@ const STALE_AFTER = 8_000;
 const POLL_EVERY = 5_000;
 const PARTS = ["status", "alerts", "stats", "dashboards"];
 
+/** Whether the page follows the platform; `?live=off` looks once, for a picture or an archive. */
+export const live = new URLSearchParams(location.search).get("live") !== "off";
+
 /** How far the server's clock is ahead of this one. */
 let skew = 0;
 
@@ -31,7 +34,7 @@ export async function get(path, parameters = {}) {
 
 /**
  * Follows the platform. `on` has a function for each part, `failure(part, message)` and `state(name, lastUpdate)`, whose names are
- * connecting, live, polling, paused and offline.
+ * connecting, live, polling, paused, snapshot and offline.
  */
 export function follow(on) {
   let source = null;
@@ -93,6 +96,11 @@ export function follow(on) {
     if (Date.now() - heard < STALE_AFTER) return;
     if (reached && !source) open();
     set(reached ? "polling" : "offline");
+  }
+
+  if (!live) {
+    poll().then((reached) => set(reached ? "snapshot" : "offline"));
+    return;
   }
 
   // A browser opens few connections to a host: pages that nobody sees do not hold one.

@@ -1,12 +1,11 @@
 // Dashboards: tabs, panels and charts.
 
-import { get, now } from "./api.js";
+import { get, live, now } from "./api.js";
 import { byId, element, fill } from "./dom.js";
 import { clock, day, minute, quantity } from "./format.js";
 import { logRow } from "./logs.js";
 
 const WINDOWS = [["5m", 300_000], ["15m", 900_000], ["1h", 3_600_000], ["6h", 21_600_000]];
-const HEIGHT = 190;
 const BINARY_STEPS = Array.from({ length: 60 }, (_, i) => 2 ** i);
 
 let dashboards = [];
@@ -25,7 +24,7 @@ const seen = new IntersectionObserver((entries) => {
 }, { rootMargin: "300px" });
 
 const resized = new ResizeObserver((entries) => {
-  for (const { target, contentRect } of entries) panels.find((panel) => panel.plot === target)?.resize(contentRect.width);
+  for (const { target } of entries) panels.find((panel) => panel.plot === target)?.resize();
 });
 
 export function showDashboards(published) {
@@ -51,7 +50,7 @@ addEventListener("hashchange", () => {
 });
 
 setInterval(() => {
-  if (document.hidden) return;
+  if (!live || document.hidden) return;
   for (const panel of panels) if (panel.visible && Date.now() >= panel.due) panel.refresh();
 }, 500);
 
@@ -193,6 +192,7 @@ class Panel {
       this.chart = new uPlot(this.options(series), columns, this.plot);
     }
     this.showLegend();
+    this.resize();
   }
 
   options(series) {
@@ -204,8 +204,7 @@ class Panel {
     const axis = { stroke: color("--muted"), font: `11px ${color("--sans")}`, grid, ticks: { show: false } };
     const bytes = unit.startsWith("bytes");
     return {
-      width: this.plot.clientWidth,
-      height: HEIGHT,
+      ...this.size(),
       padding: [8, 4, 0, 0],
       legend: { show: false },
       cursor: {
@@ -278,8 +277,14 @@ class Panel {
     this.chart?.setSeries(i + 1, { show: !hide });
   }
 
-  resize(width) {
-    if (this.chart && width > 0) this.chart.setSize({ width, height: HEIGHT });
+  size() {
+    return { width: this.plot.clientWidth, height: this.plot.clientHeight };
+  }
+
+  /** The legend takes its rows from the plot. */
+  resize() {
+    const { width, height } = this.size();
+    if (this.chart && width > 0 && (width !== this.chart.width || height !== this.chart.height)) this.chart.setSize({ width, height });
   }
 
   say(text, tone = "") {
@@ -319,17 +324,24 @@ function drawThreshold(u, threshold, text) {
   if (y < bbox.top || y > bbox.top + bbox.height) return;
   const ratio = devicePixelRatio;
   ctx.save();
-  ctx.strokeStyle = ctx.fillStyle = color("--bad");
+  ctx.strokeStyle = color("--bad");
   ctx.lineWidth = ratio;
   ctx.setLineDash([4 * ratio, 4 * ratio]);
   ctx.beginPath();
   ctx.moveTo(bbox.left, y);
   ctx.lineTo(bbox.left + bbox.width, y);
   ctx.stroke();
-  ctx.font = `${11 * ratio}px ${color("--sans")}`;
-  ctx.textAlign = "right";
-  ctx.textBaseline = "bottom";
-  ctx.fillText(`alert at ${text}`, bbox.left + bbox.width - 4 * ratio, y - 3 * ratio);
+  ctx.font = `600 ${10.5 * ratio}px ${color("--sans")}`;
+  ctx.textAlign = "left";
+  ctx.textBaseline = "middle";
+  const label = `limit ${text}`;
+  const [width, height] = [ctx.measureText(label).width + 12 * ratio, 17 * ratio];
+  ctx.beginPath();
+  ctx.roundRect(bbox.left + 6 * ratio, y - height / 2, width, height, 5 * ratio);
+  ctx.fillStyle = color("--bad-soft");
+  ctx.fill();
+  ctx.fillStyle = color("--bad");
+  ctx.fillText(label, bbox.left + 12 * ratio, y + ratio / 2);
   ctx.restore();
 }
 

@@ -1,6 +1,6 @@
 // The log search.
 
-import { get, now } from "./api.js";
+import { get, live, now } from "./api.js";
 import { byId, element, fill } from "./dom.js";
 import { ago, count, exact, stamp } from "./format.js";
 
@@ -18,6 +18,7 @@ let asked = 0;
 let visible = true;
 
 export function startLogs() {
+  tail.setAttribute("aria-pressed", String(live));
   let timer;
   form.addEventListener("input", () => {
     clearTimeout(timer);

@@ -13,6 +13,7 @@ const STATES = {
   live: "Live",
   polling: "Polling",
   paused: "Paused",
+  snapshot: "Snapshot",
   offline: "Disconnected",
 };
 
