@@ -21,7 +21,8 @@ const AT_ONCE: usize = 32;
 const OBJECTS: u64 = 2_000;
 const WATCHES: usize = 50;
 
-fn client(api: &EmbeddedApi) -> Client {
+fn client(runtime: &Runtime, api: &EmbeddedApi) -> Client {
+    let _inside = runtime.enter();
     let mut config = Config::new(api.url().parse().expect("a URL"));
     config.root_cert = Some(Vec::new());
     Client::try_from(config).expect("a client")
@@ -74,7 +75,7 @@ async fn apply_all(deployments: &Api<DynamicObject>, names: impl Iterator<Item =
 fn writes(c: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     let api = runtime.block_on(EmbeddedApi::builder().start()).expect("a cluster");
-    let deployments = api_of(client(&api), "apps/v1", "Deployment", "deployments");
+    let deployments = api_of(client(&runtime, &api), "apps/v1", "Deployment", "deployments");
     let mut group = c.benchmark_group("writes");
     group.throughput(Throughput::Elements(BATCH)).sample_size(10).measurement_time(Duration::from_secs(5));
     let next = AtomicU64::new(0);
@@ -97,7 +98,7 @@ fn writes(c: &mut Criterion) {
 fn lists(c: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     let api = runtime.block_on(EmbeddedApi::builder().start()).expect("a cluster");
-    let deployments = api_of(client(&api), "apps/v1", "Deployment", "deployments");
+    let deployments = api_of(client(&runtime, &api), "apps/v1", "Deployment", "deployments");
     runtime.block_on(apply_all(&deployments, (0..OBJECTS).map(|index| format!("web-{index}"))));
     let mut group = c.benchmark_group("lists");
     group.throughput(Throughput::Elements(OBJECTS)).sample_size(10);
@@ -117,7 +118,7 @@ fn lists(c: &mut Criterion) {
 fn watches(c: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     let api = runtime.block_on(EmbeddedApi::builder().start()).expect("a cluster");
-    let maps = api_of(client(&api), "v1", "ConfigMap", "configmaps");
+    let maps = api_of(client(&runtime, &api), "v1", "ConfigMap", "configmaps");
     let counter = AtomicU64::new(0);
     let mut group = c.benchmark_group("watches");
     group.throughput(Throughput::Elements(WATCHES as u64)).sample_size(20);

@@ -4,7 +4,7 @@ use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::{Value, json};
 
-use crate::fixture::{Cluster, apply, config_map, deployment, object, refusal};
+use crate::fixture::{Cluster, apply, config_map, deployment, eventually, object, refusal};
 
 #[tokio::test]
 async fn an_object_lives_from_create_to_delete() {
@@ -184,12 +184,24 @@ async fn generation_counts_changes_of_the_specification_alone() {
 #[tokio::test]
 async fn an_apply_that_changes_nothing_writes_nothing() {
     let cluster = Cluster::start().await;
-    let api = cluster.config_maps();
-    let wanted = config_map("a", json!({"k": "1"}));
-    let first = apply(&api, "a", "m", &wanted).await.expect("applied");
-    let second = apply(&api, "a", "m", &wanted).await.expect("applied");
-    assert_eq!(first.resource_version(), second.resource_version());
-    assert_eq!(first.managed_fields(), second.managed_fields());
+    let mut idle = deployment("web", "app:1");
+    idle["spec"]["replicas"] = json!(0);
+    idle["spec"]["template"]["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "0.5"}});
+    for (api, name, wanted) in [
+        (cluster.config_maps(), "a", config_map("a", json!({"k": "1"}))),
+        (cluster.deployments(), "web", idle),
+    ] {
+        apply(&api, name, "m", &wanted).await.expect("applied");
+        eventually("the controllers are done", || async {
+            let status = api.get(name).await.expect("read").data["status"].clone();
+            status.is_null() || status["observedGeneration"] == 1
+        })
+        .await;
+        let first = api.get(name).await.expect("read");
+        let second = apply(&api, name, "m", &wanted).await.expect("applied");
+        assert_eq!(first.resource_version(), second.resource_version(), "{name}");
+        assert_eq!(first.managed_fields(), second.managed_fields(), "{name}");
+    }
 }
 
 #[tokio::test]
