@@ -3,7 +3,6 @@
 use super::{
     dispatch::{Calls, Outcome, deliver_all},
     evaluator::{Evaluator, QUEUE, write},
-    state::Shared,
     status::{AlertMonitor, AlertStatus},
 };
 use platform_core::{
@@ -29,6 +28,7 @@ pub struct AlertEngineBuilder {
     interval: Duration,
     repeat_interval: Duration,
     calls: Calls,
+    monitor: AlertMonitor,
 }
 
 impl AlertEngineBuilder {
@@ -96,14 +96,34 @@ impl AlertEngineBuilder {
         self
     }
 
+    /// Lets `monitor` show this engine: for a view that must be there before the engine. Default: one of its own.
+    #[must_use]
+    pub fn monitor(mut self, monitor: AlertMonitor) -> Self {
+        self.monitor = monitor;
+        self
+    }
+
     /// Takes up what a former engine left in the store and starts to evaluate, at the next multiple of the interval.
     ///
-    /// Fails with [`Invalid`](platform_core::ErrorKind::Invalid) if two rules have both name and severity in common, two notifiers have the same name,
-    /// or the interval is shorter than a millisecond. A store that cannot be read is no failure: the alerts begin anew then.
+    /// Fails with [`Invalid`](platform_core::ErrorKind::Invalid) if two rules have both name and severity in common, two notifiers have
+    /// the same name, or the interval is shorter than a millisecond. A store that cannot be read is no failure: the alerts begin anew
+    /// then.
     pub async fn start(self) -> Result<AlertEngine> {
+        let (monitor, store, clock) = (self.monitor.clone(), self.store.clone(), self.clock.clone());
+        let (evaluator, couriers) = self.prepare()?;
+        evaluator.recall().await;
+        let shutdown = CancellationToken::new();
+        let evaluations = AbortOnDropHandle::new(tokio::spawn(evaluator.run(shutdown.clone())));
+        let tasks = tokio::sync::Mutex::new(Some((evaluations, couriers)));
+        Ok(AlertEngine { monitor, store, clock, shutdown, tasks })
+    }
+
+    /// Makes what evaluates and starts what delivers.
+    pub(super) fn prepare(self) -> Result<(Evaluator, JoinSet<()>)> {
         self.check()?;
+        let shared = self.monitor.0;
         let names = self.notifiers.iter().map(|notifier| notifier.name().to_owned());
-        let shared = Arc::new(Shared::new(self.rules, names));
+        shared.begin(self.rules, names);
         let mut couriers = JoinSet::new();
         let mut queues = Vec::new();
         for (i, notifier) in self.notifiers.into_iter().enumerate() {
@@ -114,25 +134,16 @@ impl AlertEngineBuilder {
             couriers.spawn(deliver_all(notifier, queue, self.calls, tell));
         }
         let evaluator = Evaluator {
-            shared: shared.clone(),
-            store: self.store.clone(),
-            clock: self.clock.clone(),
+            shared,
+            store: self.store,
+            clock: self.clock,
             platform: self.platform,
             console_url: self.console_url,
             interval: self.interval,
             repeat_interval: self.repeat_interval,
             queues,
         };
-        evaluator.recall().await;
-        let shutdown = CancellationToken::new();
-        let evaluations = AbortOnDropHandle::new(tokio::spawn(evaluator.run(shutdown.clone())));
-        Ok(AlertEngine {
-            monitor: AlertMonitor(shared),
-            store: self.store,
-            clock: self.clock,
-            shutdown,
-            tasks: tokio::sync::Mutex::new(Some((evaluations, couriers))),
-        })
+        Ok((evaluator, couriers))
     }
 
     fn check(&self) -> Result<()> {
@@ -194,6 +205,7 @@ impl AlertEngine {
             interval: Duration::from_secs(15),
             repeat_interval: Duration::from_secs(4 * 3600),
             calls: Calls { deadline: Duration::from_secs(30), retry },
+            monitor: AlertMonitor::default(),
         }
     }
 

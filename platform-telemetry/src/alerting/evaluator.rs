@@ -37,11 +37,20 @@ impl Evaluator {
         loop {
             let wait = self.clock.now().since(Timestamp::default()).as_millis() % self.interval.as_millis();
             let wait = self.interval.saturating_sub(Duration::from_millis(wait as u64));
-            if shutdown.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
-                return;
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                // Neither is cancelled: what an evaluation has changed must reach the queues and the store.
+                () = tokio::time::sleep(wait) => self.evaluate().await,
+                () = self.shared.delivered() => self.note_deliveries().await,
             }
-            // Not cancelled: what an evaluation has changed must reach the queues and the store.
-            self.evaluate().await;
+        }
+    }
+
+    /// Writes down who was told, so that an engine after a crash does not tell them again.
+    async fn note_deliveries(&self) {
+        let told = self.shared.lock().notified(self.clock.now());
+        if !told.is_empty() {
+            self.shared.stored(write(&*self.store, Batch::samples(told)).await);
         }
     }
 
@@ -64,7 +73,7 @@ impl Evaluator {
     }
 
     /// Evaluates all rules for the last multiple of the interval, unless that has been done.
-    async fn evaluate(&self) {
+    pub(super) async fn evaluate(&self) {
         let interval = i64::try_from(self.interval.as_millis()).unwrap_or(i64::MAX);
         let now = self.clock.now().as_millis();
         let at = Timestamp::from_millis(now - now.rem_euclid(interval));

@@ -1,6 +1,7 @@
 //! The state of alerts as samples and log records, and back.
 
 use super::rule::{Remembered, identity};
+use crate::sources::STALE;
 use platform_core::{
     Result,
     alert::{Alert, AlertRule, AlertSeverity, AlertState},
@@ -17,9 +18,6 @@ const NOTIFIED: &str = "ALERTS_NOTIFIED";
 
 /// How long an engine may be away and still take up the alerts of the former one: Prometheus' `rules.alert.for-outage-tolerance`.
 const OUTAGE_TOLERANCE: Duration = Duration::from_secs(3600);
-
-/// The NaN by which Prometheus marks that a series has ended.
-const STALE: f64 = f64::from_bits(0x7ff0_0000_0000_0002);
 
 /// When a notifier was told of an alert.
 pub(super) struct Told {
@@ -118,7 +116,7 @@ fn sample(metric: &str, labels: Labels, timestamp: Timestamp, value: f64) -> Sam
     Sample { metric: metric.into(), labels, timestamp, value, kind: MetricKind::Gauge }
 }
 
-/// Any NaN ends a series here: none of these metrics has NaN for a value, and not every store keeps a NaN's payload.
+/// Any NaN ends a series here: none of these metrics has NaN for a value, and not every store keeps which NaN it is.
 fn last_unless_ended(series: &Series) -> Option<(Labels, Timestamp, f64)> {
     let (at, value) = *series.points.last()?;
     (!value.is_nan()).then(|| (series.labels.clone(), at, value))

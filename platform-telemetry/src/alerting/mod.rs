@@ -19,6 +19,8 @@ mod history;
 mod rule;
 mod state;
 mod status;
+#[cfg(test)]
+mod tests;
 
 pub use engine::{AlertEngine, AlertEngineBuilder};
 pub use status::{AlertMonitor, AlertStatus, NotifierStatus, RuleStatus};

@@ -284,12 +284,18 @@ mod tests {
 
     #[test]
     fn time_in_which_nobody_looked_does_not_make_a_restored_alert_fire() {
-        let mut rule = Rule::new(rule());
         let labels = Labels::from_iter([("room", "attic"), ("team", "ops")]);
-        rule.restore(Remembered { labels, active_since: at(1), seen_at: at(2), firing: false }, at(30));
-        assert_eq!(rule.advance(&[], at(32)).unwrap(), Changes::default(), "nothing fires on missing data");
-        assert_eq!(rule.advance(&answer(&[("attic", 90.0)]), at(30)).unwrap().fired, []);
-        assert_eq!(rule.advance(&answer(&[("attic", 90.0)]), at(31)).unwrap().fired.len(), 1);
+        let remembered = Remembered { labels, active_since: at(1), seen_at: at(2), firing: false };
+        let mut seen = Rule::new(rule());
+        seen.restore(remembered.clone(), at(30));
+        assert_eq!(seen.advance(&answer(&[("attic", 90.0)]), at(30)).unwrap(), Changes::default());
+        assert_eq!(seen.advance(&answer(&[("attic", 90.0)]), at(31)).unwrap().fired.len(), 1);
+
+        let mut missing = Rule::new(rule());
+        missing.restore(remembered, at(30));
+        assert_eq!(missing.advance(&[], at(34)).unwrap(), Changes::default(), "missing data does not fire");
+        assert_eq!(missing.advance(&[], at(35)).unwrap().fired, []);
+        assert_eq!(missing.state(), None);
     }
 
     proptest! {

@@ -17,6 +17,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+use tokio::sync::Notify;
 
 /// After how long a notifier that could not be told is told again: Alertmanager's `group_interval`.
 const AGAIN_AFTER_FAILURE: Duration = Duration::from_secs(300);
@@ -24,8 +25,12 @@ const AGAIN_AFTER_FAILURE: Duration = Duration::from_secs(300);
 const RESOLVED: usize = 100;
 
 /// What the evaluations, the deliveries and the monitors share.
-#[derive(Debug)]
-pub(super) struct Shared(Mutex<State>);
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    state: Mutex<State>,
+    /// Wakes who writes down that a notifier was told.
+    delivered: Notify,
+}
 
 #[derive(Debug, Default)]
 pub(super) struct State {
@@ -81,16 +86,21 @@ impl RuleRecord {
 }
 
 impl Shared {
-    pub(super) fn new(rules: Vec<AlertRule>, notifiers: impl Iterator<Item = String>) -> Self {
-        Self(Mutex::new(State {
+    pub(super) fn begin(&self, rules: Vec<AlertRule>, notifiers: impl Iterator<Item = String>) {
+        *self.lock() = State {
             rules: rules.into_iter().map(RuleRecord::new).collect(),
             notifiers: notifiers.map(|name| NotifierStatus { name, ..Default::default() }).collect(),
             ..State::default()
-        }))
+        };
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a delivery since the last call.
+    pub(super) async fn delivered(&self) {
+        self.delivered.notified().await;
     }
 
     pub(super) fn status(&self) -> AlertStatus {
@@ -133,6 +143,7 @@ impl Shared {
                 told.queued = false;
                 if delivered {
                     (told.delivered, told.failed) = (Some(now), None);
+                    self.delivered.notify_one();
                 } else {
                     told.failed = Some(now);
                 }

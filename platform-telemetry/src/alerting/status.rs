@@ -8,8 +8,11 @@ use platform_core::{
 use serde::Serialize;
 use std::{sync::Arc, time::Duration};
 
-/// Looks at an engine without owning it. Cheap to clone; outlives the engine and then says how it was at its end.
-#[derive(Debug, Clone)]
+/// Looks at an engine without owning it. Cheap to clone.
+///
+/// One that is made before its engine shows nothing until [`AlertEngineBuilder::monitor`](super::AlertEngineBuilder::monitor) has given it
+/// to one that was started; when that has ended, it shows how it was at its end.
+#[derive(Debug, Clone, Default)]
 pub struct AlertMonitor(pub(super) Arc<Shared>);
 
 impl AlertMonitor {

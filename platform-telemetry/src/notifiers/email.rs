@@ -42,6 +42,7 @@ pub struct Email {
     from: Mailbox,
     to: Vec<Mailbox>,
     transport: AsyncSmtpTransport<Tokio1Executor>,
+    timeout: Duration,
 }
 
 /// Sets up an [`Email`].
@@ -129,7 +130,7 @@ impl EmailBuilder {
         self
     }
 
-    /// Sets how long each exchange with the server may take. Default: 20 seconds.
+    /// Sets how long it may take to deliver a message, from connecting to the server's last word. Default: 20 seconds.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
@@ -188,7 +189,7 @@ impl EmailBuilder {
         if let Some((user, password)) = self.credentials {
             transport = transport.credentials(Credentials::new(user, password.expose_secret().to_owned()));
         }
-        Ok(Email { name, from, to, transport: transport.build() })
+        Ok(Email { name, from, to, transport: transport.build(), timeout: self.timeout })
     }
 }
 
@@ -206,31 +207,45 @@ impl Notifier for Email {
 
     async fn notify(&self, notification: &Notification) -> Result<()> {
         let message = self.message(notification)?;
-        self.transport.send(message).await.map(drop).map_err(failure)
+        // The transport's own timeout ends with connecting.
+        match tokio::time::timeout(self.timeout, self.transport.send(message)).await {
+            Ok(sent) => sent.map(drop).map_err(failure),
+            Err(_) => Err(too_late().retryable(true)),
+        }
     }
 }
 
 fn failure(error: lettre::transport::smtp::Error) -> Error {
     let code = error.status().map(u16::from);
-    let (kind, message, retryable) = if error.is_permanent() {
-        let denied = matches!(code, Some(530 | 534 | 535 | 538));
-        (
-            if denied { ErrorKind::Denied } else { ErrorKind::Failed },
-            "the mail server refused the message",
-            false,
-        )
+    let refused = |kind, message: &str| Error::new(kind, message).retryable(false);
+    let failure = if error.is_permanent() && matches!(code, Some(530 | 534 | 535 | 538)) {
+        refused(ErrorKind::Denied, "the mail server refused the login")
+    } else if error.is_permanent() {
+        refused(ErrorKind::Failed, "the mail server refused the message")
     } else if error.is_transient() {
-        (ErrorKind::Unavailable, "the mail server cannot take the message now", true)
-    } else if error.is_tls() {
-        (ErrorKind::Failed, "the mail server is not to be trusted", false)
+        Error::new(ErrorKind::Unavailable, "the mail server cannot take the message now")
+    } else if error.is_tls() || is_untrusted(&error) {
+        refused(ErrorKind::Failed, "the connection to the mail server cannot be protected")
     } else if error.is_client() {
-        (ErrorKind::Failed, "the mail server lacks what is needed", false)
+        refused(ErrorKind::Failed, "the mail server lacks what is needed")
     } else if error.is_timeout() {
-        (ErrorKind::Timeout, "the mail server did not answer in time", true)
+        too_late().retryable(true)
     } else {
-        (ErrorKind::Unavailable, "the connection to the mail server failed", true)
+        Error::new(ErrorKind::Unavailable, "the connection to the mail server failed")
     };
-    Error::new(kind, message).retryable(retryable).source(error)
+    failure.source(error)
+}
+
+/// Whether the handshake failed by what the server showed: the next one would too.
+fn is_untrusted(error: &lettre::transport::smtp::Error) -> bool {
+    let chain = std::iter::successors(std::error::Error::source(error), |cause| cause.source());
+    chain.filter_map(|cause| cause.downcast_ref::<std::io::Error>()?.get_ref()?.downcast_ref()).any(|cause| {
+        matches!(cause, rustls::Error::InvalidCertificate(_) | rustls::Error::PeerIncompatible(_))
+    })
+}
+
+fn too_late() -> Error {
+    Error::new(ErrorKind::Timeout, "the mail server did not answer in time")
 }
 
 fn text(notification: &Notification) -> String {
