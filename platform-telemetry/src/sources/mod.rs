@@ -16,7 +16,7 @@ mod host;
 //TMP mod kubernetes;
 mod process;
 mod samples;
-//TMP mod scrape;
+mod scrape;
 mod staleness;
 mod tail;
 
@@ -24,6 +24,6 @@ pub use events::{TracingLayer, TracingSource, TracingStats, tracing_source};
 pub use host::{HostSource, HostSourceBuilder};
 //TMP pub use kubernetes::{ClusterStateSource, ClusterStateSourceBuilder};
 pub use process::ProcessSource;
-//TMP pub use scrape::{ACCEPT, ScrapeSource, ScrapeSourceBuilder};
+pub use scrape::{ACCEPT, ScrapeSource, ScrapeSourceBuilder};
 pub use staleness::{STALE, is_stale};
 pub use tail::{FileTail, FileTailBuilder, StartAt, TailStats};

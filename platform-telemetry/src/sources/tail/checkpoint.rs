@@ -113,8 +113,8 @@ pub(super) struct Checkpoint {
 pub(super) enum Loaded {
     Found(Checkpoint),
     Missing,
-    /// It was damaged, and is set aside under this name.
-    Damaged(PathBuf),
+    /// It was damaged, and is set aside.
+    Damaged,
 }
 
 impl Checkpoint {
@@ -149,7 +149,7 @@ impl Checkpoint {
                     checkpoint = %path.display(), %error, aside = %aside.display(),
                     "a checkpoint is damaged: files are read from their beginning again"
                 );
-                Ok(Loaded::Damaged(aside))
+                Ok(Loaded::Damaged)
             }
         }
     }
@@ -192,8 +192,8 @@ mod tests {
         Checkpoint { version: 9, ..checkpoint }.save(&path).unwrap();
         assert_eq!(Checkpoint::load(&path).unwrap_err().kind(), ErrorKind::Unsupported);
         std::fs::write(&path, b"{\"version\":1,\"files\":[{").unwrap();
-        assert!(matches!(Checkpoint::load(&path).unwrap(), Loaded::Damaged(aside) if aside.exists()));
-        assert!(!path.exists());
+        assert!(matches!(Checkpoint::load(&path).unwrap(), Loaded::Damaged));
+        assert!(!path.exists() && path.with_extension("damaged").exists());
     }
 
     #[test]

@@ -21,6 +21,8 @@ const CHUNK_LINES: usize = 1_000;
 const CHUNK_BYTES: usize = 1024 * 1024;
 /// How many times a batch is refused for good before its lines are given up.
 const REFUSALS: u32 = 3;
+/// Coarser than the modification times of any file system that is still in use.
+const CLOCK_TICK: Duration = Duration::from_secs(2);
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
@@ -140,7 +142,9 @@ impl Follower {
     pub(super) fn truncated(&mut self, now: Instant) -> io::Result<Option<(u64, Option<Chunk>)>> {
         let metadata = self.file.metadata()?;
         let state = (metadata.len(), metadata.modified()?);
-        if self.checked == Some(state) {
+        // Two writes within one tick of the file system's clock look like one.
+        let is_settled = state.1.elapsed().is_ok_and(|age| age > CLOCK_TICK);
+        if self.checked == Some(state) && is_settled {
             return Ok(None);
         }
         let fits = metadata.len() >= self.read

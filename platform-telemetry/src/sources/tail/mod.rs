@@ -100,7 +100,7 @@ impl FileTail {
             Loaded::Found(checkpoint) => Some(checkpoint),
             Loaded::Missing => None,
             // Rather twice than never: no file is at its end.
-            Loaded::Damaged(_) => Some(Checkpoint::new(self.config.patterns.clone(), Vec::new())),
+            Loaded::Damaged => Some(Checkpoint::new(self.config.patterns.clone(), Vec::new())),
         })
     }
 
@@ -191,7 +191,7 @@ impl Run<'_> {
             while let Some(Some(settled)) = self.deliveries.next().now_or_never() {
                 self.settle(settled);
             }
-            if now >= next_save {
+            if now >= next_save || self.tailer.as_mut().is_some_and(Tailer::take_unwritten) {
                 next_save = now + self.tail.checkpoint_interval;
                 self.save().await;
             }
