@@ -1,5 +1,7 @@
 //! From what a writer sent to an object of its kind: unknown fields, types, defaults, validation.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::error::{ApiError, Cause};
@@ -28,6 +30,12 @@ pub(super) fn accept(
 ) -> Result<Vec<String>, ApiError> {
     let (group, version, kind) = (&resource.group, &resource.version, &resource.kind);
     let unknown = if let Some(custom) = &resource.custom {
+        if let Err(why) = ObjectMeta::deserialize(&object["metadata"]) {
+            let message = format!(
+                "{kind} in version \"{version}\" cannot be handled as a {kind}: json: metadata: {why}"
+            );
+            return Err(ApiError::bad_request(message));
+        }
         let pruned = validate::prune_unknown(&custom.schema, object);
         validate::default_structural(&custom.schema, object);
         pruned

@@ -25,7 +25,7 @@ impl RequestCounts {
     /// What came after an earlier count.
     #[must_use]
     pub fn since(&self, earlier: &Self) -> Self {
-        let later = |(verb, count): (&&'static str, &u64)| (*verb, count - earlier.of(verb));
+        let later = |(verb, count): (&&'static str, &u64)| (*verb, count.saturating_sub(earlier.of(verb)));
         Self(self.0.iter().map(later).collect())
     }
 }

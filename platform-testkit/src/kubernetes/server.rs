@@ -127,7 +127,12 @@ impl EmbeddedApi {
 
     /// A cluster to configure and start.
     pub fn builder() -> EmbeddedApiBuilder {
-        EmbeddedApiBuilder { name: "embedded".to_owned(), nodes: 1, behaviour: Behaviour::default(), data_dir: None }
+        EmbeddedApiBuilder {
+            name: "embedded".to_owned(),
+            nodes: 1,
+            behaviour: Behaviour::default(),
+            data_dir: None,
+        }
     }
 
     /// The cluster's name.

@@ -73,6 +73,29 @@ async fn objects_are_held_to_their_schema() {
 }
 
 #[tokio::test]
+async fn metadata_has_its_types_and_scale_its_bounds() {
+    let cluster = defined().await;
+    let path = "/apis/example.io/v1/namespaces/default/widgets";
+    for metadata in [
+        json!({"name": "w", "labels": "x"}),
+        json!({"name": "w", "managedFields": 3}),
+        json!({"name": "w", "ownerReferences": {}}),
+    ] {
+        let body = json!({"apiVersion": "example.io/v1", "kind": "Widget", "metadata": metadata, "spec": {"size": 1}});
+        let (code, answer) = cluster.raw("POST", path, "application/json", body.to_string()).await;
+        assert_eq!(code, 400, "{answer}");
+    }
+    let widgets = cluster.objects("example.io/v1", "Widget", "widgets");
+    apply(&widgets, "w", "m", &widget(&json!({"size": 3}))).await.expect("applied");
+    for replicas in [json!(-1), json!("x"), json!(1.5)] {
+        let body = json!({"spec": {"replicas": replicas}}).to_string();
+        let (code, answer) =
+            cluster.raw("PATCH", &format!("{path}/w/scale"), "application/merge-patch+json", body).await;
+        assert_eq!(code, 422, "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn lists_merge_by_the_keys_of_the_schema() {
     let cluster = defined().await;
     let widgets = cluster.objects("example.io/v1", "Widget", "widgets");

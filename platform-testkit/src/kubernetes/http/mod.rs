@@ -98,19 +98,17 @@ impl Server {
             self.requests.count("create");
             return Ok(response);
         }
-        let known = self
-            .store
-            .registry()
-            .catalog()
-            .groups()
-            .iter()
-            .any(|(name, all)| *name == group && all.contains(&version));
-        if !known {
-            return Ok(page_not_found());
-        }
-        let target = Target::parse(self.store.registry(), group, version, rest)?;
+        let target = match Target::parse(self.store.registry(), group, version, rest) {
+            Err(_) if !self.serves(group, version) => return Ok(page_not_found()),
+            target => target?,
+        };
         let query = Parameters::parse(&parts.uri)?;
         self.about_objects(&target, &query, parts, &body).await
+    }
+
+    fn serves(&self, group: &str, version: &str) -> bool {
+        let catalog = self.store.registry().catalog();
+        catalog.groups().iter().any(|(name, all)| *name == group && all.contains(&version))
     }
 
     /// Versions, health, discovery and OpenAPI; `None` for paths to objects.

@@ -46,9 +46,17 @@ pub(super) fn apply(resource: &Resource, object: &Value, scale: &Value) -> Resul
             }
         },
     };
+    let paths = Paths::of(resource);
+    if !paths.wanted.starts_with('/') {
+        return Err(ApiError::new(
+            500,
+            "InternalError",
+            format!("{} has no path to its replicas", resource.id),
+        ));
+    }
     let mut changed = object.clone();
     let mut at = &mut changed;
-    for segment in Paths::of(resource).wanted.split('/').skip(1) {
+    for segment in paths.wanted.split('/').skip(1) {
         if !at.is_object() {
             *at = json!({});
         }

@@ -24,7 +24,7 @@ use crate::kubernetes::store::{Store, Watch};
 
 /// How often a watch that asked for bookmarks is told how far it is.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(10);
-/// Watches without `timeoutSeconds` end after this long, as on a real server.
+/// No watch is longer, nor are those without `timeoutSeconds`: clients begin again anyway.
 const LONGEST: Duration = Duration::from_secs(45 * 60);
 
 /// Answers with a stream of events.
@@ -45,7 +45,7 @@ pub(super) fn start(
     }
     let initial = initial_events(query)?;
     let timeout = match query.integer("timeoutSeconds")? {
-        Some(seconds) if seconds > 0 => Duration::from_secs(seconds.unsigned_abs()),
+        Some(seconds) if seconds > 0 => Duration::from_secs(seconds.unsigned_abs()).min(LONGEST),
         _ => LONGEST,
     };
     let version = match query.get("resourceVersion") {
