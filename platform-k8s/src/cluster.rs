@@ -11,7 +11,9 @@ use crate::{
 use async_trait::async_trait;
 use platform_core::{
     Error, ErrorKind, Result,
-    cluster::{ApplyOptions, ApplyReport, Cluster, DeleteReport, ListOptions, ObjectDiff, ObjectHealth, SetOwner},
+    cluster::{
+        ApplyOptions, ApplyReport, Cluster, DeleteReport, ListOptions, ObjectDiff, ObjectHealth, SetOwner,
+    },
     event::Progress,
     manifest::{ManifestSet, ObjectRef},
     name::ClusterName,
@@ -63,7 +65,10 @@ impl KubeCluster {
 
 impl fmt::Debug for KubeCluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KubeCluster").field("name", &self.name).field("api", &self.api).finish_non_exhaustive()
+        f.debug_struct("KubeCluster")
+            .field("name", &self.name)
+            .field("api", &self.api)
+            .finish_non_exhaustive()
     }
 }
 
@@ -132,9 +137,11 @@ impl Cluster for KubeCluster {
     async fn list(&self, api_version: &str, kind: &str, options: &ListOptions) -> Result<Vec<Value>> {
         let work = async {
             let resource = self.discovery.expect(&self.api, api_version, kind).await?;
-            let selector: Vec<String> = options.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+            let selector: Vec<String> =
+                options.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
             let selector = (!selector.is_empty()).then(|| selector.join(","));
-            let mut items = self.api.list(&resource, options.namespace.as_deref(), selector.as_deref()).await?;
+            let mut items =
+                self.api.list(&resource, options.namespace.as_deref(), selector.as_deref()).await?;
             items.sort_by_cached_key(|item| {
                 let reference = resource.reference(item);
                 (reference.namespace, reference.name)

@@ -91,7 +91,12 @@ impl Orchestrator for Kubernetes {
         render::isolation(scope)
     }
 
-    fn application(&self, application: &Application, image: &Image, placement: &Placement) -> Result<Vec<Manifest>> {
+    fn application(
+        &self,
+        application: &Application,
+        image: &Image,
+        placement: &Placement,
+    ) -> Result<Vec<Manifest>> {
         render::application(application, image, placement, self.ingress_class.as_deref())
     }
 

@@ -59,9 +59,12 @@ impl ApplySet {
             && labels::label(parent, labels::PLATFORM) != Some(owner.platform.as_str())
         {
             let whose = super::difference::whose(parent);
-            return Err(Error::new(ErrorKind::AlreadyExists, format!("there is a set of this name already, and {whose}"))
-                .subject(format!("set {name}"))
-                .help("choose another name for the platform or the set"));
+            return Err(Error::new(
+                ErrorKind::AlreadyExists,
+                format!("there is a set of this name already, and {whose}"),
+            )
+            .subject(format!("set {name}"))
+            .help("choose another name for the platform or the set"));
         }
         Ok(Self { name: name.to_owned(), owner: owner.clone(), id: id(&parent_name), parent })
     }
@@ -104,16 +107,18 @@ impl ApplySet {
             self.ensure_namespace(api).await?;
         }
         // It is ours by its label, so that its annotations are too.
-        let (parent, _) = api.apply(&config_maps(), &self.wanted(hints), Mode::Write, true).await.map_err(|e| {
-            Error::from(e).operation("record").subject(format!("set {}", self.name))
-        })?;
+        let (parent, _) = api
+            .apply(&config_maps(), &self.wanted(hints), Mode::Write, true)
+            .await
+            .map_err(|e| Error::from(e).operation("record").subject(format!("set {}", self.name)))?;
         self.parent = Some(parent);
         Ok(true)
     }
 
     /// Deletes the parent.
     pub(crate) async fn forget(&self, api: &Api) -> Result<()> {
-        let Some(uid) = self.parent.as_ref().and_then(|p| p.pointer("/metadata/uid")).and_then(Value::as_str) else {
+        let Some(uid) = self.parent.as_ref().and_then(|p| p.pointer("/metadata/uid")).and_then(Value::as_str)
+        else {
             return Ok(());
         };
         let name = format!("{}{}", labels::SET_PREFIX, self.name);
@@ -228,7 +233,10 @@ mod tests {
             ObjectRef::new("v1", "Namespace", "a"),
         ];
         let hints = Hints::of(&objects);
-        assert_eq!(hints.group_kinds.iter().map(String::as_str).collect::<Vec<_>>(), ["Deployment.apps", "Namespace", "Service"]);
+        assert_eq!(
+            hints.group_kinds.iter().map(String::as_str).collect::<Vec<_>>(),
+            ["Deployment.apps", "Namespace", "Service"]
+        );
         assert_eq!(hints.namespaces.iter().map(String::as_str).collect::<Vec<_>>(), ["a"]);
     }
 }

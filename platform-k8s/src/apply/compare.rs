@@ -118,7 +118,9 @@ fn same_list(wanted: &[Value], live: &[Value], fields: &Map<String, Value>) -> b
     let mut position = 0;
     for wanted in wanted {
         let Some((key, field)) = entries.iter().find(|(key, _)| is_item(wanted, key)) else { return false };
-        let Some(found) = live.iter().skip(position).position(|live| is_item(live, key)) else { return false };
+        let Some(found) = live.iter().skip(position).position(|live| is_item(live, key)) else {
+            return false;
+        };
         position += found;
         let (Some(live), Some(field)) = (live.get(position), field.as_object()) else { return false };
         if !same(wanted, live, field, Level::Below) {

@@ -1,10 +1,6 @@
 //! Deleting a set: its members in stages, each waited for, then its parent.
 
-use super::{
-    applyset::ApplySet,
-    review,
-    stage::Farewell,
-};
+use super::{applyset::ApplySet, review, stage::Farewell};
 use crate::{
     connection::{
         api::{Api, gather},
@@ -44,7 +40,9 @@ pub(crate) async fn delete_set(
         return Ok(report);
     }
     let mut leaving = Vec::new();
-    for (resource, object) in review::live_members(api, discovery, &set, &set.hints(), &[]).await?.into_values() {
+    for (resource, object) in
+        review::live_members(api, discovery, &set, &set.hints(), &[]).await?.into_values()
+    {
         let reference = resource.reference(&object);
         if labels::label(&object, labels::PLATFORM) == Some(options.owner.platform.as_str()) {
             let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default();
@@ -79,7 +77,9 @@ async fn ask<'a>(api: &Api, leaving: &[&'a Leaving]) -> Result<(Vec<&'a Leaving>
         let propagation = if leaving.stage == Farewell::Workloads { "Foreground" } else { "Background" };
         match api.delete(&leaving.resource, &leaving.reference, &leaving.uid, propagation).await {
             Ok(_) => Ok((*leaving, None)),
-            Err(error) if matches!(error.code(), Some(403 | 422)) => Ok((*leaving, Some(Error::from(error).message().to_owned()))),
+            Err(error) if matches!(error.code(), Some(403 | 422)) => {
+                Ok((*leaving, Some(Error::from(error).message().to_owned())))
+            }
             Err(error) => Err(Error::from(error).operation("delete").subject(leaving.reference.to_string())),
         }
     });
@@ -100,8 +100,10 @@ async fn gone(api: &Api, leaving: &Leaving) -> Result<()> {
     loop {
         let ObjectRef { namespace, name, .. } = &leaving.reference;
         let live = api.get(&leaving.resource, namespace.as_deref(), name).await;
-        let live = live.map_err(|e| Error::from(e).operation("delete").subject(leaving.reference.to_string()))?;
-        let same = live.is_some_and(|live| live.pointer("/metadata/uid").and_then(Value::as_str) == Some(&leaving.uid));
+        let live =
+            live.map_err(|e| Error::from(e).operation("delete").subject(leaving.reference.to_string()))?;
+        let same = live
+            .is_some_and(|live| live.pointer("/metadata/uid").and_then(Value::as_str) == Some(&leaving.uid));
         if !same {
             return Ok(());
         }

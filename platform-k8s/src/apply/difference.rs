@@ -55,13 +55,20 @@ fn is_servers(path: &str, key: &str) -> bool {
     }
 }
 
-fn walk(path: &mut String, before: Option<&Value>, after: Option<&Value>, shape: &Shape<'_>, found: &mut Vec<FieldChange>) {
+fn walk(
+    path: &mut String,
+    before: Option<&Value>,
+    after: Option<&Value>,
+    shape: &Shape<'_>,
+    found: &mut Vec<FieldChange>,
+) {
     if before == after {
         return;
     }
     match (before, after) {
         (Some(Value::Object(a)), Some(Value::Object(b))) => {
-            let keys: BTreeSet<&String> = a.keys().chain(b.keys()).filter(|key| !is_servers(path, key)).collect();
+            let keys: BTreeSet<&String> =
+                a.keys().chain(b.keys()).filter(|key| !is_servers(path, key)).collect();
             for key in keys {
                 descend(path, &format!(".{key}"), |path| {
                     walk(path, a.get(key), b.get(key), &shape.field(key), found);
@@ -75,7 +82,13 @@ fn walk(path: &mut String, before: Option<&Value>, after: Option<&Value>, shape:
     }
 }
 
-fn walk_items(path: &mut String, before: &[Value], after: &[Value], shape: &Shape<'_>, found: &mut Vec<FieldChange>) {
+fn walk_items(
+    path: &mut String,
+    before: &[Value],
+    after: &[Value],
+    shape: &Shape<'_>,
+    found: &mut Vec<FieldChange>,
+) {
     let names: Vec<Item> = before.iter().chain(after).map(|item| shape.item(item)).collect();
     let (before_names, after_names) = names.split_at(before.len());
     let of = |items: &[Item], values: &[Value], wanted: &Item| {
@@ -83,13 +96,19 @@ fn walk_items(path: &mut String, before: &[Value], after: &[Value], shape: &Shap
     };
     for item in names.iter().collect::<BTreeSet<_>>() {
         let (a, b) = (of(before_names, before, item), of(after_names, after, item));
-        descend(path, &item.text, |path| walk(path, a.as_ref(), b.as_ref(), &shape.entry(&item.entry), found));
+        descend(path, &item.text, |path| {
+            walk(path, a.as_ref(), b.as_ref(), &shape.entry(&item.entry), found)
+        });
     }
     // The same items in another order are a change too.
     let unchanged_members = before_names.iter().collect::<BTreeSet<_>>() == after_names.iter().collect();
     if unchanged_members && before_names != after_names {
         let order = |items: &[Item]| Some(items.iter().map(|item| Value::from(item.text.as_str())).collect());
-        found.push(FieldChange { path: path.clone(), before: order(before_names), after: order(after_names) });
+        found.push(FieldChange {
+            path: path.clone(),
+            before: order(before_names),
+            after: order(after_names),
+        });
     }
 }
 
@@ -112,7 +131,8 @@ struct Shape<'a>(Vec<&'a Map<String, Value>>);
 
 impl<'a> Shape<'a> {
     fn of(objects: &[&'a Value]) -> Self {
-        let managers = objects.iter().filter_map(|o| o.pointer("/metadata/managedFields")?.as_array()).flatten();
+        let managers =
+            objects.iter().filter_map(|o| o.pointer("/metadata/managedFields")?.as_array()).flatten();
         Self(managers.filter_map(|entry| entry.get("fieldsV1")?.as_object()).collect())
     }
 
@@ -125,7 +145,10 @@ impl<'a> Shape<'a> {
     }
 
     fn is_merged_list(&self) -> bool {
-        self.0.iter().flat_map(|fields| fields.keys()).any(|key| key.starts_with("k:") || key.starts_with("v:"))
+        self.0
+            .iter()
+            .flat_map(|fields| fields.keys())
+            .any(|key| key.starts_with("k:") || key.starts_with("v:"))
     }
 
     fn item(&self, item: &Value) -> Item {

@@ -3,7 +3,10 @@
 //! The parent of the set and one list for each kind, by the members' label, tell what is there. A member that
 //! [`compare`](super::compare) recognises costs nothing more; each other is applied by dry run, many at once.
 
-use super::{applyset::{self, ApplySet, Hints}, compare, difference, stage};
+use super::{
+    applyset::{self, ApplySet, Hints},
+    compare, difference, stage,
+};
 use crate::{
     connection::{
         api::{Api, Mode, gather},
@@ -26,6 +29,9 @@ use std::{
 
 /// Up to so many namespaces are listed one by one.
 const FEW_NAMESPACES: usize = 3;
+
+/// How often an object is looked at that others keep changing.
+const MOST_LOOKS: u32 = 3;
 
 /// What would become of one member.
 #[derive(Debug)]
@@ -83,7 +89,8 @@ pub(crate) async fn diff(
         };
         ObjectDiff { object: member.reference, change }
     });
-    let stale = review.stale.into_iter().map(|s| ObjectDiff { object: s.reference, change: ObjectChange::Prune });
+    let stale =
+        review.stale.into_iter().map(|s| ObjectDiff { object: s.reference, change: ObjectChange::Prune });
     Ok(members.chain(stale).collect())
 }
 
@@ -278,7 +285,8 @@ impl Judge<'_> {
         missing_namespaces: &BTreeSet<String>,
     ) -> Result<Vec<(usize, Member)>> {
         let judging = candidates.into_iter().map(|(at, candidate)| async move {
-            let in_missing = candidate.reference.namespace.as_ref().is_some_and(|n| missing_namespaces.contains(n));
+            let in_missing =
+                candidate.reference.namespace.as_ref().is_some_and(|n| missing_namespaces.contains(n));
             let reference = candidate.reference.to_string();
             let member = if in_missing {
                 Ok(candidate.judged(Verdict::Change(ObjectChange::KnownAfterApply)))
@@ -314,14 +322,17 @@ impl Judge<'_> {
                 candidate.live = self.read(&resource, &candidate.reference).await?;
             }
         }
-        let Some(live) = &candidate.live else {
+        let Some(live) = candidate.live.take() else {
             // It went away between the two requests.
             return Ok(candidate.judged(Verdict::Change(ObjectChange::Create)));
         };
-        let verdict = match self.refusal(live).await {
-            Some(why) => Verdict::Foreign(why),
-            None => Verdict::Change(self.change(&resource, &candidate.wanted, live).await?),
+        let (verdict, live) = if let Some(why) = self.refusal(&live).await {
+            (Verdict::Foreign(why), live)
+        } else {
+            let (change, live) = self.change(&resource, &candidate.wanted, live).await?;
+            (Verdict::Change(change), live)
         };
+        candidate.live = Some(live);
         Ok(candidate.judged(verdict))
     }
 
@@ -339,21 +350,39 @@ impl Judge<'_> {
         Some(format!("it is a member of the set {}", name.as_deref().unwrap_or(id)))
     }
 
-    async fn change(&self, resource: &Resource, wanted: &Value, live: &Value) -> Result<ObjectChange> {
+    /// What a dry run says, with the live object that it is compared with.
+    async fn change(
+        &self,
+        resource: &Resource,
+        wanted: &Value,
+        mut live: Value,
+    ) -> Result<(ObjectChange, Value)> {
         let manager = self.api.field_manager();
-        if compare::is_applied(wanted, live, manager) {
-            return Ok(ObjectChange::Unchanged);
+        if compare::is_applied(wanted, &live, manager) {
+            return Ok((ObjectChange::Unchanged, live));
         }
-        match self.api.apply(resource, wanted, Mode::DryRun, self.options.force).await {
-            Ok((after, _)) => {
-                let fields: Vec<FieldChange> = difference::changes(resource, live, &after);
-                if fields.is_empty() && difference::same_ownership(live, &after, manager) {
-                    return Ok(ObjectChange::Unchanged);
-                }
-                Ok(ObjectChange::Update { fields })
+        let mut looks = 1;
+        let after = loop {
+            let after = match self.api.apply(resource, wanted, Mode::DryRun, self.options.force).await {
+                Ok((after, _)) => after,
+                Err(error) => return Ok((refused_change(error)?, live)),
+            };
+            // A controller that wrote meanwhile must not look as if it were us.
+            let version = |object: &Value| object.pointer("/metadata/resourceVersion").cloned();
+            if version(&after) == version(&live) || looks == MOST_LOOKS {
+                break after;
             }
-            Err(error) => refused_change(error),
+            looks += 1;
+            match self.read(resource, &resource.reference(&live)).await? {
+                Some(newer) => live = newer,
+                None => return Ok((ObjectChange::Create, live)),
+            }
+        };
+        let fields: Vec<FieldChange> = difference::changes(resource, &live, &after);
+        if fields.is_empty() && difference::same_ownership(&live, &after, manager) {
+            return Ok((ObjectChange::Unchanged, live));
         }
+        Ok((ObjectChange::Update { fields }, live))
     }
 }
 
@@ -383,7 +412,13 @@ pub(crate) fn refused_change(error: ApiError) -> Result<ObjectChange> {
         }
     }
     // The server has no reason of its own for this; these are the words of its validation.
-    let immutable = ["immutable", "may not be changed", "cannot be changed", "cannot change", "updates to statefulset spec"];
+    let immutable = [
+        "immutable",
+        "may not be changed",
+        "cannot be changed",
+        "cannot change",
+        "updates to statefulset spec",
+    ];
     if status.code == 422 && immutable.iter().any(|words| status.message.contains(words)) {
         return Ok(ObjectChange::Recreate { reason: status.message.clone() });
     }
@@ -391,7 +426,8 @@ pub(crate) fn refused_change(error: ApiError) -> Result<ObjectChange> {
 }
 
 fn is_missing_namespace(error: &ApiError, reference: &ObjectRef) -> bool {
-    let details = error.status().filter(|status| status.code == 404).and_then(|status| status.details.as_ref());
+    let details =
+        error.status().filter(|status| status.code == 404).and_then(|status| status.details.as_ref());
     match (details, &reference.namespace) {
         (Some(details), Some(namespace)) => details.kind == "namespaces" && details.name == *namespace,
         _ => false,
@@ -426,7 +462,10 @@ mod tests {
             field: ".spec.replicas".into(),
         };
         let change = refusal(409, "Apply failed with 1 conflict", vec![cause]).unwrap();
-        assert_eq!(change, ObjectChange::Conflict { owners: vec![".spec.replicas is owned by \"kubectl\"".into()] });
+        assert_eq!(
+            change,
+            ObjectChange::Conflict { owners: vec![".spec.replicas is owned by \"kubectl\"".into()] }
+        );
     }
 
     #[test]

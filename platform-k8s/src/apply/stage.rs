@@ -16,7 +16,8 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
-    pub(crate) const ALL: [Self; 4] = [Self::Definitions, Self::Configuration, Self::Workloads, Self::Admission];
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Definitions, Self::Configuration, Self::Workloads, Self::Admission];
 
     pub(crate) fn of(object: &ObjectRef) -> Self {
         match (object.group(), object.kind.as_str()) {
@@ -30,7 +31,12 @@ impl Stage {
             | ("networking.k8s.io", "NetworkPolicy")
             | (
                 "",
-                "ServiceAccount" | "Secret" | "ConfigMap" | "ResourceQuota" | "LimitRange" | "PersistentVolume"
+                "ServiceAccount"
+                | "Secret"
+                | "ConfigMap"
+                | "ResourceQuota"
+                | "LimitRange"
+                | "PersistentVolume"
                 | "PersistentVolumeClaim",
             ) => Self::Configuration,
             ("admissionregistration.k8s.io", _) => Self::Admission,
@@ -54,7 +60,8 @@ pub(crate) enum Farewell {
 }
 
 impl Farewell {
-    pub(crate) const ALL: [Self; 4] = [Self::External, Self::Workloads, Self::Configuration, Self::Containers];
+    pub(crate) const ALL: [Self; 4] =
+        [Self::External, Self::Workloads, Self::Configuration, Self::Containers];
 
     pub(crate) fn of(object: &ObjectRef, is_load_balancer: bool) -> Self {
         match (object.group(), object.kind.as_str()) {
@@ -95,7 +102,10 @@ mod tests {
         assert_eq!(of("v1", "Secret"), (Stage::Configuration, Farewell::Configuration));
         assert_eq!(of("apps/v1", "Deployment"), (Stage::Workloads, Farewell::Workloads));
         assert_eq!(of("example.com/v1", "Widget"), (Stage::Workloads, Farewell::External));
-        assert_eq!(of("rbac.authorization.k8s.io/v1", "Role"), (Stage::Configuration, Farewell::Configuration));
+        assert_eq!(
+            of("rbac.authorization.k8s.io/v1", "Role"),
+            (Stage::Configuration, Farewell::Configuration)
+        );
         let service = ObjectRef::new("v1", "Service", "a");
         assert_eq!(Farewell::of(&service, true), Farewell::External);
     }

@@ -51,7 +51,8 @@ pub(crate) async fn apply(
         let wider = review.set.hints().union(&wanted_hints);
         review.set.record(api, &wider).await?;
         for stage in Stage::ALL {
-            write_stage(api, discovery, &mut review.members, &changing, stage, options, &mut outcomes).await?;
+            write_stage(api, discovery, &mut review.members, &changing, stage, options, &mut outcomes)
+                .await?;
         }
         prune(api, &review).await?;
     }
@@ -125,14 +126,18 @@ async fn write_stage(
         if member.resource.is_none() {
             let ObjectRef { api_version, kind, .. } = &member.reference;
             let resource = discovery.expect(api, api_version, kind).await;
-            member.resource = Some(resource.map_err(|e| e.operation("apply").subject(member.reference.to_string()))?);
+            member.resource =
+                Some(resource.map_err(|e| e.operation("apply").subject(member.reference.to_string()))?);
         }
     }
     let members = &*members;
-    let writing = indices.iter().filter_map(|at| Some((*at, members.get(*at)?))).map(|(at, member)| async move {
-        let outcome = write(api, member, options).await;
-        outcome.map(|outcome| (at, outcome)).map_err(|e| e.operation("apply").subject(member.reference.to_string()))
-    });
+    let writing =
+        indices.iter().filter_map(|at| Some((*at, members.get(*at)?))).map(|(at, member)| async move {
+            let outcome = write(api, member, options).await;
+            outcome
+                .map(|outcome| (at, outcome))
+                .map_err(|e| e.operation("apply").subject(member.reference.to_string()))
+        });
     let written = gather(api, writing).await?;
     let mut definitions = Vec::new();
     for (at, outcome) in written {
@@ -186,7 +191,8 @@ async fn established(api: &Api, member: &Member) -> Result<()> {
     let Some(resource) = &member.resource else { return Ok(()) };
     loop {
         let live = api.get(resource, member.reference.namespace.as_deref(), &member.reference.name).await?;
-        let verdict = readiness::assess(&member.reference, live.as_ref(), &readiness::Surroundings::default());
+        let verdict =
+            readiness::assess(&member.reference, live.as_ref(), &readiness::Surroundings::default());
         match verdict.readiness {
             Readiness::Current => return Ok(()),
             Readiness::Failed | Readiness::Terminating => {

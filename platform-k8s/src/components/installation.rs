@@ -37,8 +37,11 @@ impl Installation {
     pub(super) fn of_spec(defaults: &Defaults, spec: &ComponentSpec, mirror: Option<&str>) -> Result<Self> {
         let subject = || format!("component {}", defaults.name);
         if let Some(unknown) = spec.images.keys().find(|container| *container != defaults.container) {
-            return Err(Error::invalid(format!("it has no container {unknown:?}, only {:?}", defaults.container))
-                .subject(subject()));
+            return Err(Error::invalid(format!(
+                "it has no container {unknown:?}, only {:?}",
+                defaults.container
+            ))
+            .subject(subject()));
         }
         let version = match &spec.version {
             None => defaults.version.to_owned(),
@@ -75,8 +78,9 @@ impl Installation {
 fn checked_version(version: &str) -> Result<String> {
     let bare = version.strip_prefix('v').unwrap_or(version);
     let parts: Vec<&str> = bare.split('.').collect();
-    let is_number = |part: &&str| !part.is_empty() && part.len() <= 5 && part.bytes().all(|b| b.is_ascii_digit());
-    if parts.len() == 3 && parts.iter().all(|part| is_number(part)) {
+    let is_number =
+        |part: &&str| !part.is_empty() && part.len() <= 5 && part.bytes().all(|b| b.is_ascii_digit());
+    if parts.len() == 3 && parts.iter().all(is_number) {
         return Ok(bare.to_owned());
     }
     Err(Error::invalid(format!("{version:?} is not a version like MAJOR.MINOR.PATCH")))

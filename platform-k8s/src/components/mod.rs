@@ -35,8 +35,11 @@ pub(crate) fn find(spec: &ComponentSpec, mirror: Option<&str>) -> Result<Arc<dyn
     let entry = CATALOGUE.iter().find(|(defaults, _)| spec.name == defaults.name);
     let Some((defaults, build)) = entry else {
         let known: Vec<&str> = names().collect();
-        return Err(Error::invalid(format!("there is no component {:?} in the catalogue", spec.name.as_str()))
-            .help(format!("choose one of {}", known.join(", "))));
+        return Err(Error::invalid(format!(
+            "there is no component {:?} in the catalogue",
+            spec.name.as_str()
+        ))
+        .help(format!("choose one of {}", known.join(", "))));
     };
     Ok(build(Installation::of_spec(defaults, spec, mirror)?))
 }
@@ -84,11 +87,15 @@ mod tests {
         versioned.version = Some("1.8.2".into());
         let component = find(&versioned, Some("mirror.example.com:5000/hub")).unwrap();
         assert_eq!(component.version(), "1.8.2");
-        assert!(text(&*component).contains("\"mirror.example.com:5000/hub/prometheus/node-exporter:v1.8.2\""));
+        assert!(
+            text(&*component).contains("\"mirror.example.com:5000/hub/prometheus/node-exporter:v1.8.2\"")
+        );
 
         let mut imaged = spec("node-exporter");
         imaged.images.insert("node-exporter".into(), Image::parse("own.example.com/ne:7").unwrap());
-        assert!(text(&*find(&imaged, Some("mirror.example.com")).unwrap()).contains("\"own.example.com/ne:7\""));
+        assert!(
+            text(&*find(&imaged, Some("mirror.example.com")).unwrap()).contains("\"own.example.com/ne:7\"")
+        );
 
         let mut wrong = spec("node-exporter");
         wrong.images.insert("sidecar".into(), Image::parse("a").unwrap());

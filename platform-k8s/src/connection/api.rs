@@ -195,7 +195,13 @@ impl Api {
             // A rejected token is asked for anew, once.
             let renewed = error.code() == Some(401) && attempt == 1;
             let transient = error.is_transient() && error.code() != Some(410);
-            let wait = if renewed { Some(Duration::ZERO) } else if transient { self.wait(attempt, &error) } else { None };
+            let wait = if renewed {
+                Some(Duration::ZERO)
+            } else if transient {
+                self.wait(attempt, &error)
+            } else {
+                None
+            };
             let Some(wait) = wait else { return Err(error) };
             tracing::debug!(
                 request = %request.describe(), attempt, wait_ms = wait.as_millis() as u64, %error,
@@ -320,7 +326,9 @@ impl Request {
             .header(header::ACCEPT, "application/json")
             .header(header::CONTENT_TYPE, self.content_type)
             .body(Body::from(self.body.clone()))
-            .map_err(|e| platform_core::Error::internal(format!("{} is no request", self.describe())).source(e).into())
+            .map_err(|e| {
+                platform_core::Error::internal(format!("{} is no request", self.describe())).source(e).into()
+            })
     }
 }
 

@@ -118,7 +118,8 @@ impl Service<Request<Body>> for Fresh {
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let (foundation, access, session) = (self.foundation.clone(), self.access.clone(), self.session.clone());
+        let (foundation, access, session) =
+            (self.foundation.clone(), self.access.clone(), self.session.clone());
         Box::pin(async move {
             let current = {
                 let mut slot = session.lock().await;
@@ -143,17 +144,18 @@ impl Service<Request<Body>> for Fresh {
 }
 
 async fn open(foundation: &Foundation, access: &ClusterAccess, former: Option<Session>) -> Result<Session> {
-    let credential = access
-        .credentials
-        .credential()
-        .await
-        .map_err(|e| e.operation("get a credential for").subject(format!("cluster {}", access.cluster)))?;
+    let credential =
+        access.credentials.credential().await.map_err(|e| {
+            e.operation("get a credential for").subject(format!("cluster {}", access.cluster))
+        })?;
     let mut until = Instant::now() + REFRESH_AFTER;
     let (authorization, identity) = match &credential {
         Credential::None => (None, None),
         Credential::Bearer { token, expires } => {
-            let mut header = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))
-                .map_err(|_| Error::invalid(format!("the token for cluster {} has control characters", access.cluster)))?;
+            let mut header =
+                HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).map_err(|_| {
+                    Error::invalid(format!("the token for cluster {} has control characters", access.cluster))
+                })?;
             header.set_sensitive(true);
             if let Some(expires) = expires {
                 let left = expires.duration_since(SystemTime::now()).unwrap_or_default();
@@ -186,7 +188,9 @@ mod tests {
 
     #[tokio::test]
     async fn an_unusable_access_is_refused_before_any_request() {
-        for (server, says) in [("127.0.0.1:80", "http"), ("ftp://a", "must begin with"), ("http://a b", "not the URL")] {
+        for (server, says) in
+            [("127.0.0.1:80", "http"), ("ftp://a", "must begin with"), ("http://a b", "not the URL")]
+        {
             let error = client(&access(server)).err().unwrap();
             assert_eq!(error.kind(), ErrorKind::Invalid);
             assert!(error.to_string().contains(says), "{error}");

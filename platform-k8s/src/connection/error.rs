@@ -71,8 +71,12 @@ impl From<ApiError> for Error {
                     error = error.retry_after(wait);
                 }
                 match (kind, status.code) {
-                    (ErrorKind::Denied, 401) => error.help("check that the credentials are of this cluster and not expired"),
-                    (ErrorKind::Denied, _) => error.help("grant the principal the verb, or use one that has it"),
+                    (ErrorKind::Denied, 401) => {
+                        error.help("check that the credentials are of this cluster and not expired")
+                    }
+                    (ErrorKind::Denied, _) => {
+                        error.help("grant the principal the verb, or use one that has it")
+                    }
                     _ => error,
                 }
             }
@@ -92,7 +96,9 @@ fn transport(error: kube::Error) -> Error {
     match error {
         kube::Error::Service(inner) => match inner.downcast::<Error>() {
             Ok(ours) => *ours,
-            Err(inner) => Error::new(ErrorKind::Unavailable, "the API server cannot be reached").source(inner),
+            Err(inner) => {
+                Error::new(ErrorKind::Unavailable, "the API server cannot be reached").source(inner)
+            }
         },
         error => Error::new(ErrorKind::Unavailable, "the API server cannot be reached").source(error),
     }
@@ -126,8 +132,10 @@ fn kind_of(status: &Status) -> ErrorKind {
         404 => ErrorKind::NotFound,
         409 if status.reason == "AlreadyExists" => ErrorKind::AlreadyExists,
         409 => ErrorKind::Conflict,
-        410 | 429 | 500..=599 => ErrorKind::Unavailable,
         413 => ErrorKind::Exhausted,
+        // How server-side apply answers to fields that the schema does not have or has of another type.
+        500 if status.message.contains("failed to create typed patch object") => ErrorKind::Invalid,
+        410 | 429 | 500..=599 => ErrorKind::Unavailable,
         400 | 405 | 406 | 415 | 422 => ErrorKind::Invalid,
         _ => ErrorKind::Internal,
     }
@@ -147,28 +155,37 @@ mod tests {
     fn codes_become_kinds() {
         assert_eq!(kind(401, "Unauthorized", "Unauthorized"), ErrorKind::Denied);
         assert_eq!(kind(403, "Forbidden", "pods is forbidden"), ErrorKind::Denied);
-        assert_eq!(kind(403, "Forbidden", "exceeded quota: default, requested: pods=1"), ErrorKind::Exhausted);
+        assert_eq!(
+            kind(403, "Forbidden", "exceeded quota: default, requested: pods=1"),
+            ErrorKind::Exhausted
+        );
         assert_eq!(kind(404, "NotFound", ""), ErrorKind::NotFound);
         assert_eq!(kind(409, "AlreadyExists", ""), ErrorKind::AlreadyExists);
         assert_eq!(kind(409, "Conflict", ""), ErrorKind::Conflict);
         assert_eq!(kind(410, "Expired", ""), ErrorKind::Unavailable);
         assert_eq!(kind(422, "Invalid", ""), ErrorKind::Invalid);
         assert_eq!(kind(503, "", ""), ErrorKind::Unavailable);
+        let untyped = "failed to create typed patch object (a/web; /v1, Kind=Service): .spec.x: field not declared in schema";
+        assert_eq!(kind(500, "", untyped), ErrorKind::Invalid);
     }
 
     #[test]
     fn a_terminating_namespace_is_waited_for() {
-        let cause = StatusCause { reason: "NamespaceTerminating".into(), message: String::new(), field: String::new() };
-        let status = Status::failure("namespace a is being terminated", "Forbidden").with_code(403).with_details(
-            StatusDetails {
+        let cause = StatusCause {
+            reason: "NamespaceTerminating".into(),
+            message: String::new(),
+            field: String::new(),
+        };
+        let status = Status::failure("namespace a is being terminated", "Forbidden")
+            .with_code(403)
+            .with_details(StatusDetails {
                 name: String::new(),
                 group: String::new(),
                 kind: String::new(),
                 uid: String::new(),
                 causes: vec![cause],
                 retry_after_seconds: 0,
-            },
-        );
+            });
         assert_eq!(kind_of(&status), ErrorKind::Unavailable);
     }
 

@@ -23,24 +23,28 @@ use std::{
 /// [`Invalid`](ErrorKind::Invalid) if the file cannot be read or lacks the context, its cluster or its user, and
 /// [`Unsupported`](ErrorKind::Unsupported) for a user of an exec plugin, an auth provider or a password, and for
 /// a cluster whose certificate is not to be verified.
-pub fn access_from_kubeconfig(path: &Path, context: Option<&str>, name: ClusterName) -> Result<ClusterAccess> {
-    read(path, context, name).map_err(|e| e.operation("read").subject(format!("kubeconfig {}", path.display())))
+pub fn access_from_kubeconfig(
+    path: &Path,
+    context: Option<&str>,
+    name: ClusterName,
+) -> Result<ClusterAccess> {
+    read(path, context, name)
+        .map_err(|e| e.operation("read").subject(format!("kubeconfig {}", path.display())))
 }
 
 fn read(path: &Path, context: Option<&str>, name: ClusterName) -> Result<ClusterAccess> {
     let config = Kubeconfig::read_from(path).map_err(|e| Error::invalid("it is no kubeconfig").source(e))?;
     let context_name = context.or(config.current_context.as_deref()).ok_or_else(|| {
-        Error::invalid("it has no current context").help("name a context, or set one with `kubectl config use-context`")
+        Error::invalid("it has no current context")
+            .help("name a context, or set one with `kubectl config use-context`")
     })?;
-    let context = config
-        .contexts
-        .iter()
-        .find(|c| c.name == context_name)
-        .and_then(|c| c.context.as_ref())
-        .ok_or_else(|| {
-            let names: Vec<&str> = config.contexts.iter().map(|c| c.name.as_str()).collect();
-            Error::invalid(format!("it has no context {context_name:?}, only {names:?}"))
-        })?;
+    let context =
+        config.contexts.iter().find(|c| c.name == context_name).and_then(|c| c.context.as_ref()).ok_or_else(
+            || {
+                let names: Vec<&str> = config.contexts.iter().map(|c| c.name.as_str()).collect();
+                Error::invalid(format!("it has no context {context_name:?}, only {names:?}"))
+            },
+        )?;
     let cluster = config
         .clusters
         .iter()
@@ -53,7 +57,9 @@ fn read(path: &Path, context: Option<&str>, name: ClusterName) -> Result<Cluster
         .ok_or_else(|| Error::invalid(format!("cluster {:?} has no server", context.cluster)))?;
     let unsupported = |what: &str| Error::new(ErrorKind::Unsupported, format!("{what} is not supported"));
     if cluster.insecure_skip_tls_verify == Some(true) {
-        return Err(unsupported("insecure-skip-tls-verify").help("give the certificate authority of the server"));
+        return Err(
+            unsupported("insecure-skip-tls-verify").help("give the certificate authority of the server")
+        );
     }
     if cluster.tls_server_name.is_some() || cluster.proxy_url.is_some() {
         return Err(unsupported("a cluster with tls-server-name or proxy-url"));
@@ -103,14 +109,14 @@ impl Material {
             Self::Inline(what, data) => BASE64_STANDARD
                 .decode(data.expose_secret().trim())
                 .map_err(|e| Error::invalid(format!("{what}-data is not base64")).source(e)),
-            Self::File(path) => {
-                std::fs::read(path).map_err(|e| Error::invalid(format!("cannot read {}", path.display())).source(e))
-            }
+            Self::File(path) => std::fs::read(path)
+                .map_err(|e| Error::invalid(format!("cannot read {}", path.display())).source(e)),
         }
     }
 
     fn read_secret(&self) -> Result<SecretString> {
-        let text = String::from_utf8(self.read()?).map_err(|_| Error::invalid("a key or token is not text"))?;
+        let text =
+            String::from_utf8(self.read()?).map_err(|_| Error::invalid("a key or token is not text"))?;
         Ok(text.trim().into())
     }
 }
@@ -208,7 +214,9 @@ mod tests {
         let text = kubeconfig("server: 'https://127.0.0.1:6443'", "token: very-secret");
         let (access, credential) = open(&text, None).await.unwrap();
         assert_eq!(access.server, "https://127.0.0.1:6443");
-        assert!(matches!(&credential, Credential::Bearer { token, .. } if token.expose_secret() == "very-secret"));
+        assert!(
+            matches!(&credential, Credential::Bearer { token, .. } if token.expose_secret() == "very-secret")
+        );
         assert!(!format!("{access:?} {credential:?}").contains("very-secret"));
     }
 
@@ -227,7 +235,11 @@ mod tests {
         assert!(says("server: a", "", Some("b")).await.contains("no context \"b\""));
         assert!(says("server: a", "client-key-data: YQ==", None).await.contains("needs a key"));
         assert!(says("server: a", "username: a, password: b", None).await.contains("not supported"));
-        assert!(says("server: a, insecure-skip-tls-verify: true", "", None).await.contains("certificate authority"));
+        assert!(
+            says("server: a, insecure-skip-tls-verify: true", "", None)
+                .await
+                .contains("certificate authority")
+        );
         assert!(says("server: a, certificate-authority-data: '%'", "", None).await.contains("not base64"));
     }
 }

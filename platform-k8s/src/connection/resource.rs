@@ -23,7 +23,13 @@ impl Resource {
     /// A kind that every server serves, so that nobody needs to ask.
     pub(crate) fn known(api_version: &str, kind: &str, plural: &str, namespaced: bool) -> Self {
         let (group, version) = api_version.rsplit_once('/').unwrap_or(("", api_version));
-        Self { group: group.into(), version: version.into(), kind: kind.into(), plural: plural.into(), namespaced }
+        Self {
+            group: group.into(),
+            version: version.into(),
+            kind: kind.into(),
+            plural: plural.into(),
+            namespaced,
+        }
     }
 
     pub(crate) fn api_version(&self) -> String {
@@ -82,16 +88,25 @@ pub(crate) fn group_kind(group: &str, kind: &str) -> String {
     if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") }
 }
 
+/// The kinds of an API version by their name.
+type Kinds = HashMap<String, Arc<Resource>>;
+
 /// What the server serves, asked one API version at a time and remembered.
 #[derive(Debug, Default)]
 pub(crate) struct Discovery {
-    versions: Mutex<HashMap<String, Arc<HashMap<String, Arc<Resource>>>>>,
+    /// By API version.
+    versions: Mutex<HashMap<String, Kinds>>,
 }
 
 impl Discovery {
     /// The resource of a kind; `None` where the server does not serve it. What is not remembered is asked again,
     /// so that a kind is found as soon as its definition is there.
-    pub(crate) async fn find(&self, api: &Api, api_version: &str, kind: &str) -> Result<Option<Arc<Resource>>> {
+    pub(crate) async fn find(
+        &self,
+        api: &Api,
+        api_version: &str,
+        kind: &str,
+    ) -> Result<Option<Arc<Resource>>> {
         if let Some(resource) = self.remembered(api_version, kind) {
             return Ok(Some(resource));
         }
@@ -123,7 +138,12 @@ impl Discovery {
     }
 
     /// The resource of a group and kind in the version that the server prefers.
-    pub(crate) async fn preferred(&self, api: &Api, group: &str, kind: &str) -> Result<Option<Arc<Resource>>> {
+    pub(crate) async fn preferred(
+        &self,
+        api: &Api,
+        group: &str,
+        kind: &str,
+    ) -> Result<Option<Arc<Resource>>> {
         if group.is_empty() {
             return self.find(api, "v1", kind).await;
         }
@@ -185,7 +205,9 @@ impl Discovery {
             Ok(list) => list,
             Err(ApiError::Status { status, .. }) if status.code == 404 => List { resources: Vec::new() },
             Err(error) => {
-                return Err(Error::from(error).operation("discover").subject(format!("the kinds of {api_version}")));
+                return Err(Error::from(error)
+                    .operation("discover")
+                    .subject(format!("the kinds of {api_version}")));
             }
         };
         // Subresources have a slash in their name, and some share the kind of their resource.
@@ -193,7 +215,7 @@ impl Discovery {
             let resource = Resource::known(api_version, &r.kind, &r.name, r.namespaced);
             (r.kind, Arc::new(resource))
         });
-        let kinds = Arc::new(kinds.collect::<HashMap<_, _>>());
+        let kinds: Kinds = kinds.collect();
         self.versions.lock().unwrap_or_else(PoisonError::into_inner).insert(api_version.to_owned(), kinds);
         Ok(())
     }

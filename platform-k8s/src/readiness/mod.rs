@@ -65,7 +65,11 @@ impl Verdict {
 }
 
 /// Reads objects and says of each whether it is ready.
-pub(crate) async fn health(api: &Api, discovery: &Discovery, objects: &[ObjectRef]) -> Result<Vec<ObjectHealth>> {
+pub(crate) async fn health(
+    api: &Api,
+    discovery: &Discovery,
+    objects: &[ObjectRef],
+) -> Result<Vec<ObjectHealth>> {
     let kinds = objects.iter().map(|object| (object.api_version.as_str(), object.kind.as_str()));
     discovery.prepare(api, kinds).await?;
     let asking = objects.iter().map(|object| async move {

@@ -24,7 +24,9 @@ pub(super) fn judge(pod: &Value) -> Verdict {
     match phase(pod) {
         "Succeeded" => Verdict::current(),
         "Failed" => {
-            let text = |key: &str| pod.pointer(&format!("/status/{key}")).and_then(Value::as_str).unwrap_or_default();
+            let text = |key: &str| {
+                pod.pointer(&format!("/status/{key}")).and_then(Value::as_str).unwrap_or_default()
+            };
             match (text("reason"), text("message")) {
                 ("", "") => Verdict::failed(ended(pod).unwrap_or_else(|| "it failed".to_owned())),
                 (reason, message) => Verdict::failed(short(&format!("{reason}: {message}"))),
@@ -54,7 +56,11 @@ pub(super) fn failure(pod: &Value) -> Option<String> {
         }
         if let Some(last) = container.pointer("/lastState/terminated") {
             let code = last.get("exitCode").and_then(Value::as_i64).unwrap_or_default();
-            let why = last.get("message").or_else(|| last.get("reason")).and_then(Value::as_str).unwrap_or_default();
+            let why = last
+                .get("message")
+                .or_else(|| last.get("reason"))
+                .and_then(Value::as_str)
+                .unwrap_or_default();
             said = format!("{said}; it ended with code {code}");
             if !why.is_empty() {
                 said = format!("{said}: {}", short(why));
@@ -128,18 +134,28 @@ mod tests {
 
     #[test]
     fn a_container_that_will_not_start_is_named_with_its_reason() {
-        let image = pod("Pending", &json!({"name": "web", "state": {"waiting": {
-            "reason": "ImagePullBackOff", "message": "Back-off pulling image \"a:1\""}}}));
+        let image = pod(
+            "Pending",
+            &json!({"name": "web", "state": {"waiting": {
+            "reason": "ImagePullBackOff", "message": "Back-off pulling image \"a:1\""}}}),
+        );
         let verdict = judge(&image);
         assert_eq!(verdict.readiness, Readiness::Failed);
-        assert_eq!(verdict.message, "ImagePullBackOff in pod web-1, container web: Back-off pulling image \"a:1\"");
-        let crash = pod("Running", &json!({"name": "web", "state": {"waiting": {"reason": "CrashLoopBackOff"}},
-            "lastState": {"terminated": {"exitCode": 3, "reason": "Error"}}}));
+        assert_eq!(
+            verdict.message,
+            "ImagePullBackOff in pod web-1, container web: Back-off pulling image \"a:1\""
+        );
+        let crash = pod(
+            "Running",
+            &json!({"name": "web", "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+            "lastState": {"terminated": {"exitCode": 3, "reason": "Error"}}}),
+        );
         assert_eq!(
             judge(&crash).message,
             "CrashLoopBackOff in pod web-1, container web; it ended with code 3: Error"
         );
-        let starting = pod("Pending", &json!({"name": "web", "state": {"waiting": {"reason": "ContainerCreating"}}}));
+        let starting =
+            pod("Pending", &json!({"name": "web", "state": {"waiting": {"reason": "ContainerCreating"}}}));
         assert_eq!(judge(&starting), Verdict::in_progress("container web of pod web-1 is ContainerCreating"));
     }
 

@@ -117,14 +117,16 @@ fn stateful_set(live: &Value) -> Verdict {
         return Verdict::in_progress("its controller has not looked at it yet");
     }
     let wanted = wanted_replicas(live);
-    let [replicas, ready, updated] = ["replicas", "readyReplicas", "updatedReplicas"].map(|field| count(live, field));
+    let [replicas, ready, updated] =
+        ["replicas", "readyReplicas", "updatedReplicas"].map(|field| count(live, field));
     if replicas > wanted {
         return Verdict::in_progress(format!("{} replicas are still to end", replicas - wanted));
     }
     if ready < wanted {
         return Verdict::in_progress(format!("{ready} of {wanted} replicas are ready"));
     }
-    let partition = live.pointer("/spec/updateStrategy/rollingUpdate/partition").and_then(Value::as_i64).unwrap_or(0);
+    let partition =
+        live.pointer("/spec/updateStrategy/rollingUpdate/partition").and_then(Value::as_i64).unwrap_or(0);
     let to_update = (wanted - partition).max(0);
     let same_revision = text("/status/currentRevision") == text("/status/updateRevision");
     if (partition > 0 || !same_revision) && updated < to_update {
@@ -170,7 +172,8 @@ fn job(live: &Value) -> Verdict {
 
 fn service(live: &Value) -> Verdict {
     let is_load_balancer = live.pointer("/spec/type").and_then(Value::as_str) == Some("LoadBalancer");
-    let addresses = live.pointer("/status/loadBalancer/ingress").and_then(Value::as_array).map_or(0, Vec::len);
+    let addresses =
+        live.pointer("/status/loadBalancer/ingress").and_then(Value::as_array).map_or(0, Vec::len);
     if is_load_balancer && addresses == 0 {
         return Verdict::in_progress("its load balancer has no address yet");
     }
@@ -245,14 +248,20 @@ mod tests {
     fn deletion_and_generation_come_before_everything() {
         let going = json!({"metadata": {"deletionTimestamp": "x", "finalizers": ["a"]}});
         assert_eq!(judge_kind("v1", "ConfigMap", &going).0, Readiness::Terminating);
-        let behind = json!({"metadata": {"generation": 2}, "status": {"observedGeneration": 1, "replicas": 1}});
+        let behind =
+            json!({"metadata": {"generation": 2}, "status": {"observedGeneration": 1, "replicas": 1}});
         let (readiness, message) = judge_kind("apps/v1", "Deployment", &behind);
-        assert_eq!((readiness, message.as_str()), (Readiness::InProgress, "its controller has seen generation 1 of 2"));
+        assert_eq!(
+            (readiness, message.as_str()),
+            (Readiness::InProgress, "its controller has seen generation 1 of 2")
+        );
     }
 
     #[test]
     fn a_deployment_is_ready_when_all_its_new_replicas_are_available() {
-        let of = |status: Value| judge_kind("apps/v1", "Deployment", &json!({"spec": {"replicas": 3}, "status": status}));
+        let of = |status: Value| {
+            judge_kind("apps/v1", "Deployment", &json!({"spec": {"replicas": 3}, "status": status}))
+        };
         let available = condition("Available", "True", "MinimumReplicasAvailable", "");
         let full = json!({"replicas": 3, "updatedReplicas": 3, "readyReplicas": 3, "availableReplicas": 3, "conditions": [available]});
         assert_eq!(of(full).0, Readiness::Current);
@@ -263,7 +272,8 @@ mod tests {
         assert_eq!(of(slow), (Readiness::InProgress, "2 of 3 replicas are available".into()));
         let stuck = json!({"conditions": [condition("Progressing", "False", "ProgressDeadlineExceeded", "timed out")]});
         assert_eq!(of(stuck), (Readiness::Failed, "ProgressDeadlineExceeded: timed out".into()));
-        let blocked = json!({"conditions": [condition("ReplicaFailure", "True", "FailedCreate", "exceeded quota")]});
+        let blocked =
+            json!({"conditions": [condition("ReplicaFailure", "True", "FailedCreate", "exceeded quota")]});
         assert_eq!(
             of(blocked),
             (Readiness::InProgress, "0 of 3 replicas are updated: FailedCreate: exceeded quota".into())
@@ -272,7 +282,9 @@ mod tests {
 
     #[test]
     fn a_stateful_set_finishes_its_update() {
-        let of = |spec: Value, status: Value| judge_kind("apps/v1", "StatefulSet", &json!({"spec": spec, "status": status})).0;
+        let of = |spec: Value, status: Value| {
+            judge_kind("apps/v1", "StatefulSet", &json!({"spec": spec, "status": status})).0
+        };
         let status = |current: &str, updated: i64| {
             json!({"observedGeneration": 1, "replicas": 2, "readyReplicas": 2, "updatedReplicas": updated,
                 "currentRevision": current, "updateRevision": "b"})
@@ -308,10 +320,22 @@ mod tests {
 
     #[test]
     fn what_is_no_workload() {
-        assert_eq!(judge_kind("v1", "PersistentVolumeClaim", &json!({"status": {"phase": "Pending"}})).0, Readiness::InProgress);
-        assert_eq!(judge_kind("v1", "Namespace", &json!({"status": {"phase": "Active"}})).0, Readiness::Current);
-        assert_eq!(judge_kind("v1", "Service", &json!({"spec": {"type": "LoadBalancer"}})).0, Readiness::InProgress);
-        assert_eq!(judge_kind("v1", "Service", &json!({"spec": {"type": "ClusterIP"}})).0, Readiness::Current);
+        assert_eq!(
+            judge_kind("v1", "PersistentVolumeClaim", &json!({"status": {"phase": "Pending"}})).0,
+            Readiness::InProgress
+        );
+        assert_eq!(
+            judge_kind("v1", "Namespace", &json!({"status": {"phase": "Active"}})).0,
+            Readiness::Current
+        );
+        assert_eq!(
+            judge_kind("v1", "Service", &json!({"spec": {"type": "LoadBalancer"}})).0,
+            Readiness::InProgress
+        );
+        assert_eq!(
+            judge_kind("v1", "Service", &json!({"spec": {"type": "ClusterIP"}})).0,
+            Readiness::Current
+        );
         let crd = |kind: &str, status: &str| json!({"status": {"conditions": [condition(kind, status, "Why", "")]}});
         let of = |live: Value| judge_kind("apiextensions.k8s.io/v1", "CustomResourceDefinition", &live).0;
         assert_eq!(of(crd("NamesAccepted", "False")), Readiness::Failed);

@@ -65,8 +65,10 @@ impl Surroundings {
 
     fn newest_pods(&self, object: &ObjectRef, live: &Value) -> Option<Vec<&Value>> {
         let uid = live.pointer("/metadata/uid")?;
-        let text = |object: &'_ Value, path: &str| object.pointer(path).and_then(Value::as_str).map(str::to_owned);
-        let owned_by = |uid: &Value| self.pods.values().filter(|pod| owner(pod) == Some(uid)).collect::<Vec<_>>();
+        let text =
+            |object: &'_ Value, path: &str| object.pointer(path).and_then(Value::as_str).map(str::to_owned);
+        let owned_by =
+            |uid: &Value| self.pods.values().filter(|pod| owner(pod) == Some(uid)).collect::<Vec<_>>();
         match object.kind.as_str() {
             "Deployment" => {
                 let revision = "/metadata/annotations/deployment.kubernetes.io~1revision";
@@ -82,7 +84,9 @@ impl Surroundings {
             "StatefulSet" => {
                 let wanted = text(live, "/status/updateRevision");
                 let mut pods = owned_by(uid);
-                pods.retain(|pod| wanted.is_none() || text(pod, "/metadata/labels/controller-revision-hash") == wanted);
+                pods.retain(|pod| {
+                    wanted.is_none() || text(pod, "/metadata/labels/controller-revision-hash") == wanted
+                });
                 Some(pods)
             }
             "DaemonSet" => {
@@ -118,8 +122,13 @@ fn selector(selector: &Value) -> Option<String> {
     }
     for expression in selector.get("matchExpressions").and_then(Value::as_array).into_iter().flatten() {
         let key = expression.get("key")?.as_str()?;
-        let values: Vec<&str> =
-            expression.get("values").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect();
+        let values: Vec<&str> = expression
+            .get("values")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
         let values = values.join(",");
         parts.push(match expression.get("operator")?.as_str()? {
             "In" => format!("{key} in ({values})"),

@@ -47,7 +47,8 @@ pub(crate) async fn wait_ready(
     deadline: Instant,
     progress: &Progress,
 ) -> Result<()> {
-    let mut waiting = Waiting { objects, seen: HashMap::new(), around: Surroundings::default(), unsynced: BTreeSet::new() };
+    let mut waiting =
+        Waiting { objects, seen: HashMap::new(), around: Surroundings::default(), unsynced: BTreeSet::new() };
     match timeout_at(deadline, waiting.run(api, discovery, progress)).await {
         Ok(result) => result,
         Err(_) => Err(waiting.timed_out()),
@@ -69,6 +70,9 @@ enum Role {
     Pods,
     ReplicaSets,
 }
+
+/// What is watched: a role, a kind, a namespace.
+type Place = (Role, Arc<Resource>, Option<String>);
 
 struct Source {
     role: Role,
@@ -105,7 +109,8 @@ impl Waiting<'_> {
             }
             if let Some(next) = missing.first().filter(|_| self.unsynced.is_empty()) {
                 let ready = self.objects.len() - missing.len();
-                let line = format!("{ready} of {} ready; {}: {}", self.objects.len(), next.object, next.message);
+                let line =
+                    format!("{ready} of {} ready; {}: {}", self.objects.len(), next.object, next.message);
                 if line != said {
                     progress.report(line.clone());
                     tracing::debug!(%line, "Waiting for readiness");
@@ -121,7 +126,7 @@ impl Waiting<'_> {
         api: &Api,
         discovery: &Discovery,
     ) -> Result<(Vec<Source>, SelectAll<BoxStream<'static, Watched>>)> {
-        let mut targets: BTreeMap<(Role, Arc<Resource>, Option<String>), Vec<&str>> = BTreeMap::new();
+        let mut targets: BTreeMap<Place, Vec<&str>> = BTreeMap::new();
         for object in self.objects {
             let resource = find(api, discovery, object).await?;
             targets.entry((Role::Target, resource, object.namespace.clone())).or_default().push(&object.name);
@@ -166,11 +171,13 @@ impl Waiting<'_> {
             Ok(Event::Delete(object)) => self.put(source, object, false)?,
             Err(error) => {
                 let error = match error {
-                    watcher::Error::InitialListFailed(e) | watcher::Error::WatchStartFailed(e) | watcher::Error::WatchFailed(e) => {
-                        from_kube(e)
-                    }
+                    watcher::Error::InitialListFailed(e)
+                    | watcher::Error::WatchStartFailed(e)
+                    | watcher::Error::WatchFailed(e) => from_kube(e),
                     watcher::Error::WatchError(status) => from_kube(kube::Error::Api(status)),
-                    other => Error::new(ErrorKind::Unavailable, other.to_string()),
+                    error @ watcher::Error::NoResourceVersion => {
+                        Error::new(ErrorKind::Unavailable, error.to_string())
+                    }
                 };
                 // The watch comes back by itself, with back-off; what is refused stays refused.
                 if matches!(error.kind(), ErrorKind::Denied | ErrorKind::Invalid) {
@@ -184,7 +191,8 @@ impl Waiting<'_> {
 
     /// A list begins: what it does not name is gone.
     fn forget(&mut self, source: &Source) {
-        let elsewhere = |(namespace, _): &(String, String)| source.namespace.as_ref().is_some_and(|n| n != namespace);
+        let elsewhere =
+            |(namespace, _): &(String, String)| source.namespace.as_ref().is_some_and(|n| n != namespace);
         let Resource { group, kind, .. } = &*source.resource;
         match source.role {
             Role::Target => self.seen.retain(|(g, k, key), _| g != group || k != kind || elsewhere(key)),
@@ -194,7 +202,8 @@ impl Waiting<'_> {
     }
 
     fn put(&mut self, source: &Source, object: DynamicObject, present: bool) -> Result<()> {
-        let value = serde_json::to_value(object).map_err(|e| Error::internal("an object is no JSON").source(e))?;
+        let value =
+            serde_json::to_value(object).map_err(|e| Error::internal("an object is no JSON").source(e))?;
         let key = surroundings::key(&value);
         let slot = match source.role {
             Role::Pods => &mut self.around.pods,

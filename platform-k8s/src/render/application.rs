@@ -57,7 +57,8 @@ struct NamedPort {
 }
 
 fn named_ports(application: &Application) -> Result<Vec<NamedPort>> {
-    let invalid = |message: String| Error::invalid(message).subject(format!("application {}", application.name));
+    let invalid =
+        |message: String| Error::invalid(message).subject(format!("application {}", application.name));
     let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
     let mut ports = Vec::with_capacity(application.ports.len());
     for (at, Port { number, name }) in application.ports.iter().enumerate() {
@@ -102,9 +103,10 @@ fn check(application: &Application) -> Result<()> {
     if let Some(path) = application.readiness_path.as_ref().filter(|path| !path.starts_with('/')) {
         return invalid(format!("the readiness path {path:?} must begin with '/'"));
     }
-    for (what, is_there) in
-        [("a readiness path", application.readiness_path.is_some()), ("a route", !application.routes.is_empty())]
-    {
+    for (what, is_there) in [
+        ("a readiness path", application.readiness_path.is_some()),
+        ("a route", !application.routes.is_empty()),
+    ] {
         if is_there && application.ports.is_empty() {
             return invalid(format!("{what} needs a port"));
         }
@@ -179,10 +181,7 @@ impl Rendering<'_> {
         set("name", self.name().into());
         set("image", self.image.as_str().into());
         set("resources", self.resources());
-        set(
-            "securityContext",
-            json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}),
-        );
+        set("securityContext", json!({"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}}));
         if !application.args.is_empty() {
             set("args", application.args.clone().into());
         }
@@ -198,7 +197,9 @@ impl Rendering<'_> {
             let ports = self.ports.iter();
             set(
                 "ports",
-                ports.map(|p| json!({"containerPort": p.number, "name": p.name, "protocol": "TCP"})).collect(),
+                ports
+                    .map(|p| json!({"containerPort": p.number, "name": p.name, "protocol": "TCP"}))
+                    .collect(),
             );
         }
         if let (Some(path), Some(port)) = (&application.readiness_path, self.ports.first()) {
@@ -236,8 +237,10 @@ impl Rendering<'_> {
 
     /// Opens the ports to the namespace of the ingress and of what scrapes; the environment's policies keep all others out.
     fn open_ports(&self) -> Value {
-        let from = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": SYSTEM_NAMESPACE}}});
-        let ports: Vec<Value> = self.ports.iter().map(|p| json!({"port": p.number, "protocol": "TCP"})).collect();
+        let from =
+            json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": SYSTEM_NAMESPACE}}});
+        let ports: Vec<Value> =
+            self.ports.iter().map(|p| json!({"port": p.number, "protocol": "TCP"})).collect();
         json!({
             "apiVersion": "networking.k8s.io/v1",
             "kind": "NetworkPolicy",
@@ -282,7 +285,9 @@ impl Rendering<'_> {
 
     fn ingress(&self, class: Option<&str>) -> Result<Value> {
         let Some(port) = self.ports.first() else {
-            return Err(Error::invalid("a route needs a port").subject(format!("application {}", self.name())));
+            return Err(
+                Error::invalid("a route needs a port").subject(format!("application {}", self.name()))
+            );
         };
         let mut hosts: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
         for Route { host, path } in &self.application.routes {

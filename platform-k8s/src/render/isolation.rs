@@ -78,9 +78,7 @@ fn deployer(namespace: &str) -> [Value; 3] {
     let metadata = json!({"name": DEPLOYER, "namespace": namespace});
     let write = ["create", "delete", "get", "list", "patch", "update", "watch"];
     let read = ["get", "list", "watch"];
-    let rule = |group: &str, resources: &[&str], verbs: &[&str]| {
-        json!({"apiGroups": [group], "resources": resources, "verbs": verbs})
-    };
+    let rule = |group: &str, resources: &[&str], verbs: &[&str]| json!({"apiGroups": [group], "resources": resources, "verbs": verbs});
     [
         json!({
             "apiVersion": "v1",
@@ -196,14 +194,19 @@ mod tests {
         assert_eq!(labels["platform.dev/environment"], "production");
         assert_eq!(labels["pod-security.kubernetes.io/enforce"], "restricted");
         let rendered = isolation(&scope(Isolation::NamespacePerEnvironment, false, &["production"])).unwrap();
-        assert!(object(&rendered, "Namespace", None, "production")["metadata"]["labels"].get(labels::PROTECTED).is_none());
+        assert!(
+            object(&rendered, "Namespace", None, "production")["metadata"]["labels"]
+                .get(labels::PROTECTED)
+                .is_none()
+        );
     }
 
     #[test]
     fn applications_of_an_environment_reach_each_other_across_its_namespaces_only() {
         let of = |namespaces: &[&str]| {
             let rendered = isolation(&scope(Isolation::NamespacePerApplication, false, namespaces)).unwrap();
-            let policy = object(&rendered, "NetworkPolicy", Some(namespaces[0]), "allow-same-environment").clone();
+            let policy =
+                object(&rendered, "NetworkPolicy", Some(namespaces[0]), "allow-same-environment").clone();
             policy["spec"]["ingress"][0]["from"][0].clone()
         };
         assert_eq!(of(&["production"]), json!({"podSelector": {}}));
@@ -222,7 +225,15 @@ mod tests {
             assert_eq!(reference.namespace.is_none(), reference.kind == "Namespace", "{reference}");
         }
         let role = object(&rendered, "Role", Some("a"), DEPLOYER).to_string();
-        for forbidden in ["rolebindings", "\"roles\"", "\"*\"", "escalate", "impersonate", "namespaces", "serviceaccounts/token"] {
+        for forbidden in [
+            "rolebindings",
+            "\"roles\"",
+            "\"*\"",
+            "escalate",
+            "impersonate",
+            "namespaces",
+            "serviceaccounts/token",
+        ] {
             assert!(!role.contains(forbidden), "{forbidden}");
         }
     }

@@ -11,7 +11,11 @@ use platform_core::{Image, manifest::Manifest, name::PlatformName};
 use serde_json::{Map, Value};
 
 /// The labels of everything that belongs to an application or component, with the version if the image tells one.
-pub(crate) fn recommended_labels(name: &str, platform: &PlatformName, image: Option<&Image>) -> Map<String, Value> {
+pub(crate) fn recommended_labels(
+    name: &str,
+    platform: &PlatformName,
+    image: Option<&Image>,
+) -> Map<String, Value> {
     let mut all = Map::new();
     all.insert(labels::NAME.to_owned(), name.into());
     all.insert(labels::PART_OF.to_owned(), platform.as_str().into());

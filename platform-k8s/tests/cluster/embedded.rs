@@ -7,7 +7,9 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{Api, Patch, PatchParams};
 use platform_core::{
     ErrorKind, Result,
-    cluster::{ApplyOptions, Cluster, ClusterAccess, Credential, CredentialSource, ObjectChange, ObjectOutcome},
+    cluster::{
+        ApplyOptions, Cluster, ClusterAccess, Credential, CredentialSource, ObjectChange, ObjectOutcome,
+    },
     event::Progress,
     manifest::{Manifest, ManifestSet, ObjectRef},
 };
@@ -145,7 +147,9 @@ async fn a_wait_survives_the_end_of_its_watches() {
     api.faults().inject(Fault::new(Effect::Drop).method(Method::GET).path("/configmaps").times(2));
     let waiting = {
         let (cluster, missing) = (cluster.clone(), missing.clone());
-        tokio::spawn(async move { cluster.wait_ready(&[missing], Duration::from_secs(60), &Progress::silent()).await })
+        tokio::spawn(async move {
+            cluster.wait_ready(&[missing], Duration::from_secs(60), &Progress::silent()).await
+        })
     };
     cluster.apply(&set([config("late", "1")]), &options()).await.unwrap();
     waiting.await.unwrap().unwrap();

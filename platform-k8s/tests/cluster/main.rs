@@ -1,5 +1,7 @@
 //! A `KubeCluster` against API servers: the embedded one always, a real one where `KUBECONFIG` names it.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it fails")]
+
 mod conformance;
 mod embedded;
 mod rendering;

@@ -15,10 +15,11 @@ use std::path::PathBuf;
 
 fn sets() -> Vec<ManifestSet> {
     let kubernetes = Kubernetes::default();
-    let environment = Environment::new("testing")
-        .unwrap()
-        .protected(true)
-        .quota(Quota::new(Quantity::cores(4), Quantity::gibibytes(8), 50));
+    let environment = Environment::new("testing").unwrap().protected(true).quota(Quota::new(
+        Quantity::cores(4),
+        Quantity::gibibytes(8),
+        50,
+    ));
     let namespaces = ["testing-api1", "testing-api2"].map(|name| (Namespace::new(name).unwrap(), Vec::new()));
     let scope = IsolationScope::new(
         platform(),
