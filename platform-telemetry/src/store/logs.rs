@@ -2,6 +2,7 @@
 
 use super::{
     codec::{Decoder, Encoder, severity_ordinal},
+    excluded::Excluded,
     fault,
     head::{Head, sequence},
     samples::contains,
@@ -96,7 +97,6 @@ impl LogSchema {
             clauses.push((Occur::Must, Box::new(RangeQuery::new(least, Bound::Unbounded))));
         }
         for phrase in &search.phrases {
-            let occur = if phrase.negated { Occur::MustNot } else { Occur::Must };
             let mut terms: Vec<Term> =
                 phrase.words.iter().map(|word| Term::from_field_text(self.body, word)).collect();
             let query: Box<dyn Query> = match terms.pop() {
@@ -107,7 +107,7 @@ impl LogSchema {
                 }
                 None => continue,
             };
-            clauses.push((occur, query));
+            clauses.push(if phrase.negated { without(query) } else { (Occur::Must, query) });
         }
         for matcher in &search.matchers {
             self.add_matcher(matcher, &mut clauses);
@@ -140,16 +140,17 @@ impl LogSchema {
         match (wanted, missing_counts) {
             (true, false) => clauses.push((Occur::Must, one_of)),
             (true, true) => {
-                let other_value = vec![(Occur::Must, has(None)), (Occur::MustNot, one_of)];
-                clauses.push((Occur::MustNot, Box::new(BooleanQuery::new(other_value))));
+                let other_value = BooleanQuery::new(vec![(Occur::Must, has(None)), without(one_of)]);
+                clauses.push(without(Box::new(other_value)));
             }
-            (false, false) => clauses.push((Occur::MustNot, one_of)),
-            (false, true) => {
-                clauses.push((Occur::Must, has(None)));
-                clauses.push((Occur::MustNot, one_of));
-            }
+            (false, false) => clauses.push(without(one_of)),
+            (false, true) => clauses.extend([(Occur::Must, has(None)), without(one_of)]),
         }
     }
+}
+
+fn without(query: Box<dyn Query>) -> (Occur, Box<dyn Query>) {
+    (Occur::MustNot, Box::new(Excluded(query)))
 }
 
 /// The term of a label with a value, or of a label with any value.

@@ -11,6 +11,7 @@
 
 mod codec;
 mod directory;
+mod excluded;
 mod fault;
 mod flusher;
 mod frames;

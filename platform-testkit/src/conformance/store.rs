@@ -77,7 +77,8 @@ impl Suite<'_> {
 
     async fn repeated_samples(&self) -> Outcome {
         for value in [1.0, 2.0, 3.0] {
-            self.write_samples("conformance_repeated", &[], &[(self.ago(1), value), (self.ago(0), -value)]).await?;
+            self.write_samples("conformance_repeated", &[], &[(self.ago(1), value), (self.ago(0), -value)])
+                .await?;
         }
         let found = self.select(metric("conformance_repeated")).await?;
         let kept = vec![(self.ago(1), 3.0), (self.ago(0), -3.0)];
@@ -90,7 +91,8 @@ impl Suite<'_> {
         let points: Vec<_> = (0_u64..).zip(values).map(|(ago, value)| (self.ago(10 - ago), value)).collect();
         self.write_samples("conformance_special", &[], &points).await?;
         let found = self.select(metric("conformance_special")).await?;
-        let bits: Vec<u64> = found.into_iter().flat_map(|(_, points)| points).map(|(_, v)| v.to_bits()).collect();
+        let bits: Vec<u64> =
+            found.into_iter().flat_map(|(_, points)| points).map(|(_, v)| v.to_bits()).collect();
         ensure_eq(&bits, &values.map(f64::to_bits).to_vec(), "the bits of the values")
     }
 
@@ -101,16 +103,28 @@ impl Suite<'_> {
         }
         let all = metric("conformance_matched");
         let cases: [(Selector, &[&str]); 7] = [
-            (all.clone(), &["{instance=\"1\",job=\"api\"}", "{instance=\"1\",job=\"web\"}", "{instance=\"2\",job=\"api\"}", "{instance=\"3\"}"]),
+            (
+                all.clone(),
+                &[
+                    "{instance=\"1\",job=\"api\"}",
+                    "{instance=\"1\",job=\"web\"}",
+                    "{instance=\"2\",job=\"api\"}",
+                    "{instance=\"3\"}",
+                ],
+            ),
             (all.clone().eq("job", "web"), &["{instance=\"1\",job=\"web\"}"]),
             (all.clone().eq("job", "api").ne("instance", "1"), &["{instance=\"2\",job=\"api\"}"]),
             (all.clone().eq("job", ""), &["{instance=\"3\"}"]),
-            (all.clone().matching(Matcher::one_of("job", ["web", ""])), &["{instance=\"1\",job=\"web\"}", "{instance=\"3\"}"]),
+            (
+                all.clone().matching(Matcher::one_of("job", ["web", ""])),
+                &["{instance=\"1\",job=\"web\"}", "{instance=\"3\"}"],
+            ),
             (all.clone().matching(Matcher::none_of("job", ["api", ""])), &["{instance=\"1\",job=\"web\"}"]),
             (all.eq("job", "a"), &[]),
         ];
         for (selector, wanted) in cases {
-            let found: Vec<String> = self.select(selector.clone()).await?.iter().map(|(l, _)| l.to_string()).collect();
+            let found: Vec<String> =
+                self.select(selector.clone()).await?.iter().map(|(l, _)| l.to_string()).collect();
             ensure(found == wanted, || format!("{selector} chooses {found:?}, must choose {wanted:?}"))?;
         }
         Ok(())
@@ -128,7 +142,8 @@ impl Suite<'_> {
         self.expect(rate.clone(), &[("{cpu=\"0\"}", 1.0), ("{cpu=\"1\"}", 3.0)]).await?;
         let none = Vec::<String>::new();
         self.expect(100.0 * (1.0 - rate.clone().avg_by(none.clone()) / 4.0), &[("{}", 50.0)]).await?;
-        self.expect(rate.clone() / rate.max_by(["cpu"]), &[("{cpu=\"0\"}", 1.0), ("{cpu=\"1\"}", 1.0)]).await?;
+        self.expect(rate.clone() / rate.max_by(["cpu"]), &[("{cpu=\"0\"}", 1.0), ("{cpu=\"1\"}", 1.0)])
+            .await?;
         self.expect(metric("conformance_absent").rate(5 * MINUTE).sum_by(none), &[]).await
     }
 
@@ -148,9 +163,12 @@ impl Suite<'_> {
     }
 
     async fn label_values(&self) -> Outcome {
-        self.write_samples("conformance_zones", &[("conformance_zone", "old")], &[(self.ago(100), 1.0)]).await?;
-        self.write_samples("conformance_zones", &[("conformance_zone", "new")], &[(self.ago(0), 1.0)]).await?;
-        self.write_samples("conformance_other", &[("conformance_zone", "other")], &[(self.ago(0), 1.0)]).await?;
+        self.write_samples("conformance_zones", &[("conformance_zone", "old")], &[(self.ago(100), 1.0)])
+            .await?;
+        self.write_samples("conformance_zones", &[("conformance_zone", "new")], &[(self.ago(0), 1.0)])
+            .await?;
+        self.write_samples("conformance_other", &[("conformance_zone", "other")], &[(self.ago(0), 1.0)])
+            .await?;
         let cases: [(Option<Selector>, Duration, &[&str]); 4] = [
             (None, TWO_HOURS, &["new", "old", "other"]),
             (None, MINUTE, &["new", "other"]),
@@ -159,8 +177,11 @@ impl Suite<'_> {
         ];
         for (selector, window, wanted) in cases {
             let range = TimeRange::last(window, self.now);
-            let found = self.store.label_values("conformance_zone", selector.as_ref(), range).await.map_err(text)?;
-            ensure(found == wanted, || format!("{selector:?} in {window:?} has {found:?}, must have {wanted:?}"))?;
+            let found =
+                self.store.label_values("conformance_zone", selector.as_ref(), range).await.map_err(text)?;
+            ensure(found == wanted, || {
+                format!("{selector:?} in {window:?} has {found:?}, must have {wanted:?}")
+            })?;
         }
         Ok(())
     }
@@ -216,21 +237,28 @@ impl Suite<'_> {
     }
 
     async fn conditions(&self) -> Outcome {
-        let records = [(Severity::Debug, "d"), (Severity::Info, "i"), (Severity::Warn, "w"), (Severity::Fatal, "f")];
+        let records =
+            [(Severity::Debug, "d"), (Severity::Info, "i"), (Severity::Warn, "w"), (Severity::Fatal, "f")];
         self.write_logs("conditions", records).await?;
         let of = || self.logs_of("conditions");
-        self.expect_bodies(of().min_severity(Severity::Trace), &["d", "i", "w", "f"], "at least trace").await?;
+        self.expect_bodies(of().min_severity(Severity::Trace), &["d", "i", "w", "f"], "at least trace")
+            .await?;
         self.expect_bodies(of().min_severity(Severity::Warn), &["w", "f"], "at least warn").await?;
         self.expect_bodies(of().matching(Matcher::equal("place", "1")), &["i"], "place=1").await?;
-        self.expect_bodies(of().matching(Matcher::not_equal("place", "1")), &["d", "w", "f"], "place!=1").await?;
-        self.expect_bodies(of().matching(Matcher::one_of("place", ["0", "3"])), &["d", "f"], "place in").await?;
-        self.expect_bodies(of().matching(Matcher::none_of("place", ["0", "3"])), &["i", "w"], "place not in").await?;
-        self.expect_bodies(of().matching(Matcher::equal("absent", "")), &["d", "i", "w", "f"], "absent=").await?;
+        self.expect_bodies(of().matching(Matcher::not_equal("place", "1")), &["d", "w", "f"], "place!=1")
+            .await?;
+        self.expect_bodies(of().matching(Matcher::one_of("place", ["0", "3"])), &["d", "f"], "place in")
+            .await?;
+        self.expect_bodies(of().matching(Matcher::none_of("place", ["0", "3"])), &["i", "w"], "place not in")
+            .await?;
+        self.expect_bodies(of().matching(Matcher::equal("absent", "")), &["d", "i", "w", "f"], "absent=")
+            .await?;
         self.expect_bodies(of().matching(Matcher::equal("place", "")), &[], "place=").await?;
         self.expect_bodies(of().matching(Matcher::not_equal("absent", "")), &[], "absent!=").await?;
         let mut query = of();
         // Records are a millisecond apart.
-        query.range = TimeRange::new(self.ago(1) + Duration::from_millis(1), self.ago(1) + Duration::from_millis(3));
+        query.range =
+            TimeRange::new(self.ago(1) + Duration::from_millis(1), self.ago(1) + Duration::from_millis(3));
         self.expect_bodies(query, &["i", "w"], "a part of the time").await
     }
 
@@ -274,7 +302,12 @@ impl Suite<'_> {
         self.now - Duration::from_secs(60 * minutes)
     }
 
-    async fn write_samples(&self, name: &str, pairs: &[(&str, &str)], points: &[(Timestamp, f64)]) -> Outcome {
+    async fn write_samples(
+        &self,
+        name: &str,
+        pairs: &[(&str, &str)],
+        points: &[(Timestamp, f64)],
+    ) -> Outcome {
         let sample = |(timestamp, value): &(Timestamp, f64)| Sample {
             metric: name.into(),
             labels: labels(pairs),
@@ -294,7 +327,11 @@ impl Suite<'_> {
     }
 
     /// Writes records a millisecond apart, with their place as a label.
-    async fn write_logs<'b>(&self, check: &str, records: impl IntoIterator<Item = (Severity, &'b str)>) -> Outcome {
+    async fn write_logs<'b>(
+        &self,
+        check: &str,
+        records: impl IntoIterator<Item = (Severity, &'b str)>,
+    ) -> Outcome {
         let records = (0_u64..).zip(records).map(|(place, (severity, body))| LogRecord {
             timestamp: self.ago(1) + Duration::from_millis(place),
             severity,
