@@ -11,8 +11,8 @@ use super::behaviour::Behaviour;
 use super::cluster::Cluster;
 use super::container::{Container, Notice, Restart};
 use super::object::{
-    CONFIG_MAPS, NODES, PODS, SECRETS, condition, controller_of, has_ended, is_being_deleted, is_true, items,
-    name, namespace, number, put_condition, text, uid, written,
+    CONFIG_MAPS, NODES, PODS, SECRETS, controller_of, has_ended, is_being_deleted, is_true, items, name,
+    namespace, number, put_condition, text, uid, written,
 };
 
 const COMPONENT: &str = "kubelet";
@@ -283,8 +283,7 @@ impl Cluster {
         let now = written(Timestamp::now());
         for kind in ["Ready", "ContainersReady"] {
             if is_true(pod, kind) {
-                let condition =
-                    json!({"type": kind, "status": "False", "reason": "PodCompleted", "lastProbeTime": null});
+                let condition = json!({"type": kind, "status": "False", "reason": "PodCompleted"});
                 put_condition(&mut conditions, condition, &now);
             }
         }
@@ -366,7 +365,7 @@ fn conditions(pod: &Value, runtime: &Runtime, phase: &str, now: &str) -> Vec<Val
         ("ContainersReady", containers),
         ("PodScheduled", Ok(())),
     ] {
-        let mut new = json!({"type": kind, "lastProbeTime": null});
+        let mut new = json!({"type": kind});
         match outcome {
             Ok(()) => new["status"] = json!("True"),
             Err((reason, message)) => {
@@ -377,9 +376,6 @@ fn conditions(pod: &Value, runtime: &Runtime, phase: &str, now: &str) -> Vec<Val
                 }
             }
         }
-        let old = condition(pod, kind);
-        let probed = old.and_then(|old| old.get("lastProbeTime")).cloned().unwrap_or(Value::Null);
-        new["lastProbeTime"] = probed;
         put_condition(&mut conditions, new, now);
     }
     conditions

@@ -162,7 +162,7 @@ impl Cluster {
         let mut status = pod.get("status").cloned().unwrap_or_else(|| json!({}));
         let mut conditions = items(pod, "/status/conditions").to_vec();
         let condition = json!({
-            "type": "PodScheduled", "status": "False", "reason": reason, "message": message, "lastProbeTime": null,
+            "type": "PodScheduled", "status": "False", "reason": reason, "message": message,
         });
         put_condition(&mut conditions, condition, &written(jiff::Timestamp::now()));
         status["conditions"] = Value::Array(conditions);

@@ -241,7 +241,11 @@ async fn a_rolling_update_keeps_enough_pods_available() {
     cluster
         .until("old ReplicaSets are empty and those beyond the limit gone", |cluster| {
             let sets = cluster.list(&REPLICA_SETS);
-            sets.len() == 2 && sets.iter().filter(|set| number(set, "/spec/replicas") == 0).count() == 1
+            let image = |set: &Stored| text(set, "/spec/template/spec/containers/0/image").to_owned();
+            let mut sizes: Vec<(String, i64)> =
+                sets.iter().map(|set| (image(set), number(set, "/spec/replicas"))).collect();
+            sizes.sort();
+            sizes == [("web:2".to_owned(), 0), ("web:3".to_owned(), 4)]
         })
         .await;
     cluster.change(&DEPLOYMENTS, "web", &image("web:2"));

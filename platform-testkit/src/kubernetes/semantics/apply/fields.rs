@@ -193,16 +193,11 @@ impl Comparison {
 
     fn compare_objects(&mut self, before: Option<&Value>, after: Option<&Value>, schema: &Schema) {
         let empty = Map::new();
-        let nothing = Value::Object(Map::new());
         let [old, new] = [before, after].map(|value| value.and_then(Value::as_object).unwrap_or(&empty));
-        // A struct that is never absent counts as empty where its parent exists.
-        let present: Vec<&str> = match (before, after) {
-            (Some(_), Some(_)) => schema.present_fields().collect(),
-            _ => Vec::new(),
-        };
+        let both_present = before.is_some() && after.is_some();
         for name in old.keys().chain(new.keys().filter(|name| !old.contains_key(*name))) {
-            let default = present.contains(&name.as_str()).then_some(&nothing);
-            let [old, new] = [old, new].map(|object| object.get(name).or(default));
+            let default = schema.present_field(name).filter(|_| both_present);
+            let [old, new] = [old, new].map(|object| object.get(name).or(default.as_ref()));
             self.descend(field_element(name), old, new, schema.field(name).0);
         }
     }
@@ -322,7 +317,7 @@ mod tests {
             added,
             json!({"f:spec": {"f:replicas": {}, "f:selector": {}, "f:template": {
                 "f:metadata": {"f:labels": {".": {}, "f:a": {}}},
-                "f:spec": {"f:containers": {".": {}, "k:{\"name\":\"x\"}": {".": {}, "f:name": {}, "f:resources": {}}}}
+                "f:spec": {"f:containers": {"k:{\"name\":\"x\"}": {".": {}, "f:name": {}, "f:resources": {}}}}
             }}})
         );
     }

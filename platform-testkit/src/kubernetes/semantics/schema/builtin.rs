@@ -65,6 +65,9 @@ fn resolve<'a>(name: &str, rows: &HashMap<&'a str, &'a str>, types: &mut HashMap
 /// Reads one rule of the table; its head comment is the grammar.
 fn field_node(rule: &str, named: &mut dyn FnMut(&str) -> Schema) -> Node {
     let plain = Node { undeclared: Undeclared::Field, ..Node::default() };
+    if let Some(list) = rule.strip_prefix('+').filter(|rest| rest.starts_with('[')) {
+        return Node { present: true, ..field_node(list, named) };
+    }
     if let Some(rest) = rule.strip_prefix('[')
         && let Some((keys, item)) = rest.split_once(']')
     {

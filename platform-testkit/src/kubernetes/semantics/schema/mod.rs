@@ -60,7 +60,7 @@ struct Node {
     atomic: bool,
     list: ListMerge,
     patch: PatchStrategy,
-    /// A struct that is never absent, be it empty: creating its parent does not create it.
+    /// Never absent while its parent is there, be it empty: nobody adds it.
     present: bool,
 }
 
@@ -116,9 +116,10 @@ impl Schema {
         }
     }
 
-    /// The names of fields that are never absent.
-    pub(crate) fn present_fields(&self) -> impl Iterator<Item = &str> {
-        self.0.fields.iter().filter(|(_, field)| field.0.present).map(|(name, _)| name.as_str())
+    /// What a field is that is never absent while nothing sets it: an empty struct, or a null list.
+    pub(crate) fn present_field(&self, name: &str) -> Option<Value> {
+        let field = self.0.fields.get(name).filter(|field| field.0.present)?;
+        Some(if field.0.list == ListMerge::Atomic { Value::Object(Map::new()) } else { Value::Null })
     }
 
     pub(crate) fn items(&self) -> &Schema {

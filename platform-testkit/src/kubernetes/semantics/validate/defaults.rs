@@ -131,8 +131,14 @@ fn template(template: &mut Value) {
 
 fn pod(spec: &mut Value) {
     set(spec, "enableServiceLinks", json!(true));
+    let host_network = spec.get("hostNetwork") == Some(&Value::Bool(true));
     for list in ["containers", "initContainers"] {
         each(spec, &[list], |container| {
+            each(container, &["ports"], |port| {
+                if let Some(number) = port.get("containerPort").filter(|_| host_network).cloned() {
+                    set(port, "hostPort", number);
+                }
+            });
             let limits = container.pointer("/resources/limits").and_then(Value::as_object).cloned();
             let Some(limits) = limits.filter(|limits| !limits.is_empty()) else { return };
             at(container, &["resources"], |resources| {
@@ -162,15 +168,14 @@ fn pod_spec(spec: &mut Value) {
             set(spec, to, account);
         }
     }
-    let host_network = spec.get("hostNetwork") == Some(&Value::Bool(true));
     for list in ["containers", "initContainers", "ephemeralContainers"] {
-        each(spec, &[list], |item| container(item, host_network));
+        each(spec, &[list], container);
     }
     each(spec, &["volumes"], pod_volume);
     at(spec, &["overhead"], quantities);
 }
 
-fn container(container: &mut Value, host_network: bool) {
+fn container(container: &mut Value) {
     if !container.is_object() {
         return;
     }
@@ -183,12 +188,7 @@ fn container(container: &mut Value, host_network: bool) {
     for map in ["limits", "requests"] {
         at(container, &["resources", map], quantities);
     }
-    each(container, &["ports"], |port| {
-        protocol(port);
-        if let Some(number) = port.get("containerPort").filter(|_| host_network).cloned() {
-            set(port, "hostPort", number);
-        }
-    });
+    each(container, &["ports"], protocol);
     each(container, &["env"], |variable| {
         at(variable, &["valueFrom", "fieldRef"], |field| set(field, "apiVersion", json!("v1")));
         at(variable, &["valueFrom", "resourceFieldRef"], |field| {
