@@ -240,13 +240,13 @@ async fn a_server_that_is_away_or_silent_is_worth_a_retry() {
     assert!(error.is_retryable(), "{error}");
 }
 
-/// `PLATFORM_SMTP` is the address of a mail sink, `PLATFORM_SMTP_HTTP` where it answers its messages as JSON at `/messages`.
+/// `PLATFORM_SMTP` is the address of a mail sink, `PLATFORM_SMTP_MESSAGES` the URL at which it answers its messages as JSON.
 #[tokio::test]
 #[ignore = "needs smtp"]
 async fn a_mail_sink_gets_the_message() {
-    let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} must be HOST:PORT"));
-    let (smtp, http) = (variable("PLATFORM_SMTP"), variable("PLATFORM_SMTP_HTTP"));
-    let (host, port) = smtp.rsplit_once(':').unwrap();
+    let variable = |name: &str| std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set"));
+    let (smtp, messages) = (variable("PLATFORM_SMTP"), variable("PLATFORM_SMTP_MESSAGES"));
+    let (host, port) = smtp.rsplit_once(':').expect("PLATFORM_SMTP is HOST:PORT");
     let room = format!("room-{}", std::process::id());
     let email = Email::builder(host, "alerts@example.com")
         .to("ops@example.com")
@@ -256,8 +256,9 @@ async fn a_mail_sink_gets_the_message() {
         .unwrap();
     email.notify(&notification(vec![firing(&room)])).await.unwrap();
 
-    let mut stream = TcpStream::connect(&http).await.unwrap();
-    stream.write_all(b"GET /messages HTTP/1.0\r\n\r\n").await.unwrap();
+    let (server, path) = messages.strip_prefix("http://").and_then(|rest| rest.split_once('/')).unwrap();
+    let mut stream = TcpStream::connect(server).await.unwrap();
+    stream.write_all(format!("GET /{path} HTTP/1.0\r\n\r\n").as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     let (_, body) = answer.split_once("\r\n\r\n").unwrap();
