@@ -45,8 +45,8 @@ fn environments(provider: &EmbeddedProvider) -> PlatformBuilder {
 fn shop(provider: &EmbeddedProvider) -> Platform {
     let application = Application::new("api1", image("1")).unwrap().replicas(2).port(8080).route("api1.example.com");
     environments(provider)
-        .component(NodeExporter::default())
-        .component(KubeStateMetrics::default())
+        .component(NodeExporter::new().unwrap())
+        .component(KubeStateMetrics::new().unwrap())
         .application(application)
         .build()
         .unwrap()
@@ -132,7 +132,7 @@ async fn what_cannot_start_fails_at_once_and_is_not_promoted() {
     let provider = EmbeddedProvider::in_memory();
     let platform = shop(&provider);
     apply(&platform).await;
-    let broken = Image::parse("image-pull-back-off.example.com/api1:3").unwrap();
+    let broken = Image::parse("registry.example.com/image-pull-back-off:3").unwrap();
     let error = platform.deploy(&api1(), &testing(), broken).await.unwrap().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Failed, "{error}");
     assert!(error.to_string().contains("ImagePullBackOff"), "{error}");
@@ -147,7 +147,7 @@ async fn what_cannot_start_fails_at_once_and_is_not_promoted() {
 async fn what_is_no_longer_wanted_is_removed() {
     let provider = EmbeddedProvider::in_memory();
     apply(&shop(&provider)).await;
-    let smaller = environments(&provider).component(NodeExporter::default()).build().unwrap();
+    let smaller = environments(&provider).component(NodeExporter::new().unwrap()).build().unwrap();
     let plan = smaller.plan().await.unwrap();
     assert!(plan.to_string().contains("- application.testing.api1"), "{plan}");
     assert!(plan.to_string().contains("- component.kube-state-metrics"), "{plan}");
