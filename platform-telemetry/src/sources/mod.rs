@@ -13,7 +13,7 @@
 
 mod events;
 mod host;
-//TMP mod kubernetes;
+mod kubernetes;
 mod process;
 mod samples;
 mod scrape;
@@ -22,7 +22,7 @@ mod tail;
 
 pub use events::{TracingLayer, TracingSource, TracingStats, tracing_source};
 pub use host::{HostSource, HostSourceBuilder};
-//TMP pub use kubernetes::{ClusterStateSource, ClusterStateSourceBuilder};
+pub use kubernetes::{ClusterStateSource, ClusterStateSourceBuilder};
 pub use process::ProcessSource;
 pub use scrape::{ACCEPT, ScrapeSource, ScrapeSourceBuilder};
 pub use staleness::{STALE, is_stale};
