@@ -23,7 +23,10 @@ use super::store::Store;
 /// How long open requests get to end when the server stops.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// A running embedded cluster. Dropping it stops it; [`EmbeddedApi::stop`] also waits until it has.
+/// A running embedded cluster.
+///
+/// Dropping it stops it in the background; [`EmbeddedApi::stop`] also waits until it has, which is what a caller needs
+/// who starts another one on the same data directory.
 pub struct EmbeddedApi {
     name: String,
     address: SocketAddr,

@@ -1,5 +1,8 @@
 //! The embedded Kubernetes API, driven by `kube` as its users drive it, and by the real kubectl.
 
+// Helpers of tests fail as tests do.
+#![allow(clippy::expect_used, clippy::panic)]
+
 mod apply;
 mod crud;
 mod custom;

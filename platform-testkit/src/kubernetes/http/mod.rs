@@ -65,7 +65,9 @@ async fn handle(
             let why = "an injected fault answered this request";
             return answer::refusal(&ApiError::new(code, "InjectedFault", why));
         }
-        Some(Effect::Delay(wait)) => tokio::time::sleep(wait).await,
+        Some(Effect::Delay(wait)) => {
+            server.shutdown.run_until_cancelled(tokio::time::sleep(wait)).await;
+        }
         Some(Effect::Drop) => return connection.cut(),
         Some(Effect::DropAnswer) | None => {}
     }
