@@ -123,8 +123,8 @@ async fn one_object_can_be_watched_by_its_path() {
     let since = newest(&maps).await;
     apply(&maps, "other", "m", &config_map("other", json!({}))).await.expect("applied");
     apply(&maps, "a", "m", &config_map("a", json!({}))).await.expect("applied");
-    let patch = Patch::Merge(json!({"data": {"k": "1"}}));
-    maps.patch("a", &PatchParams::default(), &patch).await.expect("patched");
+    let changed = Patch::Merge(json!({"data": {"k": "1"}}));
+    maps.patch("a", &PatchParams::default(), &changed).await.expect("patched");
     let path =
         format!("/api/v1/namespaces/default/configmaps/a?watch=1&timeoutSeconds=1&resourceVersion={since}");
     let url = format!("{}{path}", cluster.api.url());
