@@ -3,7 +3,7 @@
 use super::EmbeddedTelemetry;
 use crate::{
     dashboards,
-    sources::{FileTail, TracingSource},
+    sources::{FileTail, ScrapeSource, TracingSource},
     store::StoreOptions,
 };
 use platform_core::{
@@ -14,6 +14,7 @@ use platform_core::{
     telemetry::{Labels, TelemetrySource},
 };
 use std::{
+    collections::BTreeMap,
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
@@ -38,7 +39,10 @@ pub(super) struct Config {
     pub(super) console: SocketAddr,
     pub(super) interval: Duration,
     pub(super) evaluation_interval: Duration,
+    /// All sources that do not depend on the topology; those that count what they lose are named again.
     pub(super) sources: Vec<(Arc<dyn TelemetrySource>, Labels)>,
+    pub(super) tail: Option<Arc<FileTail>>,
+    pub(super) tracing: Option<Arc<TracingSource>>,
     pub(super) rules: Vec<AlertRule>,
     pub(super) notifiers: Vec<Arc<dyn Notifier>>,
     pub(super) dashboards: Vec<Dashboard>,
@@ -54,7 +58,9 @@ pub struct EmbeddedTelemetryBuilder {
     interval: Duration,
     evaluation_interval: Option<Duration>,
     tail: Vec<String>,
-    targets: Vec<(String, Labels)>,
+    /// By job.
+    targets: BTreeMap<String, Vec<(String, Labels)>>,
+    tracing: Option<TracingSource>,
     sources: Vec<(Arc<dyn TelemetrySource>, Labels)>,
     rules: Vec<AlertRule>,
     notifiers: Vec<Arc<dyn Notifier>>,
@@ -72,7 +78,8 @@ impl Default for EmbeddedTelemetryBuilder {
             interval: Duration::from_secs(15),
             evaluation_interval: None,
             tail: Vec::new(),
-            targets: Vec::new(),
+            targets: BTreeMap::new(),
+            tracing: None,
             sources: Vec::new(),
             rules: Vec::new(),
             notifiers: Vec::new(),
@@ -120,15 +127,17 @@ impl EmbeddedTelemetryBuilder {
         self
     }
 
-    /// Scrapes a target in Prometheus' text format, with labels put on its samples.
-    pub fn scrape(mut self, url: impl Into<String>, labels: Labels) -> Self {
-        self.targets.push((url.into(), labels));
+    /// Scrapes a target in Prometheus' text format under the label `job`, with more labels put on its samples: a URL, or `host:port`,
+    /// which means `http://host:port/metrics`.
+    pub fn scrape(mut self, job: impl Into<String>, address: impl Into<String>, labels: Labels) -> Self {
+        self.targets.entry(job.into()).or_default().push((address.into(), labels));
         self
     }
 
     /// Takes the program's own events.
-    pub fn tracing(self, source: TracingSource) -> Self {
-        self.source(Arc::new(source), Labels::empty())
+    pub fn tracing(mut self, source: TracingSource) -> Self {
+        self.tracing = Some(source);
+        self
     }
 
     /// Adds any other source, with labels put on what it emits. It is run anew when the plane is started anew.
@@ -170,7 +179,7 @@ impl EmbeddedTelemetryBuilder {
     /// Makes the plane; nothing runs yet and nothing is written.
     ///
     /// Fails with [`Invalid`](platform_core::ErrorKind::Invalid) if neither [`data_dir`](Self::data_dir) nor
-    /// [`temporary`](Self::temporary) says where the data goes, or for a malformed pattern or URL.
+    /// [`temporary`](Self::temporary) says where the data goes, or for a malformed pattern or address.
     pub fn build(self) -> Result<EmbeddedTelemetry> {
         let config = self.check().map_err(|e| e.operation("configure").subject("the telemetry plane"))?;
         Ok(EmbeddedTelemetry::new(config))
@@ -187,12 +196,24 @@ impl EmbeddedTelemetryBuilder {
             );
         }
         let mut sources = self.sources;
+        let tracing = self.tracing.map(Arc::new);
+        if let Some(tracing) = &tracing {
+            sources.push((tracing.clone(), Labels::empty()));
+        }
+        let mut tail = None;
         if !self.tail.is_empty() {
-            let mut tail = FileTail::builder(self.tail).clock(self.clock.clone());
+            let mut followed = FileTail::builder(self.tail).clock(self.clock.clone());
             if let Place::Directory(dir) = &place {
-                tail = tail.checkpoint(dir.join(CHECKPOINT));
+                followed = followed.checkpoint(dir.join(CHECKPOINT));
             }
-            sources.push((Arc::new(tail.build()?), Labels::empty()));
+            let followed = tail.insert(Arc::new(followed.build()?)).clone();
+            sources.push((followed, Labels::empty()));
+        }
+        for (job, targets) in self.targets {
+            let scrape = ScrapeSource::builder(job).interval(self.interval).clock(self.clock.clone());
+            let scrape =
+                targets.into_iter().fold(scrape, |scrape, (address, labels)| scrape.target(address, labels));
+            sources.push((Arc::new(scrape.build()?), Labels::empty()));
         }
         let mut dashboards = self.dashboards;
         if dashboards.is_empty() {
@@ -205,6 +226,8 @@ impl EmbeddedTelemetryBuilder {
             interval: self.interval,
             evaluation_interval: self.evaluation_interval.unwrap_or(self.interval),
             sources,
+            tail,
+            tracing,
             rules: self.rules,
             notifiers: self.notifiers,
             dashboards,

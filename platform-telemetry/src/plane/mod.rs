@@ -158,7 +158,7 @@ impl TelemetryPlane for EmbeddedTelemetry {
 
     async fn summary(&self) -> Result<TelemetrySummary> {
         match &*self.running.lock().await {
-            Some(running) => Ok(running.summary()),
+            Some(running) => Ok(running.summary(&self.config)),
             None => Ok(self.shown().last.clone()),
         }
     }
@@ -167,7 +167,7 @@ impl TelemetryPlane for EmbeddedTelemetry {
         let mut slot = self.running.lock().await;
         let Some(running) = slot.take() else { return Ok(()) };
         let stopped = running.stop().await;
-        let mut last = running.summary();
+        let mut last = running.summary(&self.config);
         last.endpoints.clear();
         *self.shown() = Shown { running: None, last };
         stopped

@@ -143,14 +143,19 @@ impl Running {
         self.console.url()
     }
 
-    pub(super) fn summary(&self) -> TelemetrySummary {
+    pub(super) fn summary(&self, config: &Config) -> TelemetrySummary {
         let flow = self.pipeline.stats();
         let alerts = self.alerts.status();
         let mut summary = TelemetrySummary::default();
         summary.endpoints = vec![Endpoint { name: "console".to_owned(), url: self.console.url() }];
         summary.samples_stored = flow.samples_stored;
         summary.log_lines_stored = flow.logs_stored;
-        summary.dropped = flow.dropped.into_iter().filter(|(_, count)| *count > 0).collect();
+        let lines_lost = config.tail.as_ref().map_or(0, |tail| tail.stats().lines_lost);
+        let events_lost = config.tracing.as_ref().map_or(0, |tracing| tracing.stats().dropped);
+        let at_sources =
+            [("lines of files".to_owned(), lines_lost), ("events of the program".to_owned(), events_lost)];
+        let dropped = flow.dropped.into_iter().chain(at_sources);
+        summary.dropped = dropped.filter(|(_, count)| *count > 0).collect();
         let state =
             |state: Option<AlertState>| state.map_or("inactive".to_owned(), |state| state.to_string());
         summary.alerts = alerts

@@ -1,6 +1,6 @@
 //! What is watched of a topology.
 
-use crate::sources::HostSource;
+use crate::sources::{ClusterStateSource, HostSource};
 use async_trait::async_trait;
 use platform_core::{
     Result,
@@ -10,6 +10,7 @@ use platform_core::{
     telemetry::{ClusterTopology, Labels, TelemetrySource, Topology},
 };
 use std::{
+    collections::BTreeMap,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
@@ -29,6 +30,23 @@ pub(super) fn of_topology(
     if !machines.is_empty() {
         let host = HostSource::builder().interval(interval).clock(clock.clone()).for_each(machines);
         sources.push((Arc::new(host.build()), Labels::empty()));
+    }
+    for cluster in &topology.clusters {
+        let environments: BTreeMap<String, Labels> = topology
+            .environments
+            .iter()
+            .filter(|environment| environment.cluster == cluster.name)
+            .flat_map(|environment| {
+                let labels = Labels::from_iter([("environment", environment.name.as_str())]);
+                environment.namespaces.iter().map(move |namespace| (namespace.clone(), labels.clone()))
+            })
+            .collect();
+        let state = ClusterStateSource::builder(cluster.cluster.clone())
+            .interval(interval)
+            .clock(clock.clone())
+            .labels(labels(cluster))
+            .namespace_labels(move |namespace| environments.get(namespace).cloned());
+        sources.push((Arc::new(state.build()), Labels::empty()));
     }
     sources
 }

@@ -20,15 +20,19 @@ use platform_core::{
 };
 use platform_telemetry::{
     plane::{EmbeddedTelemetry, EmbeddedTelemetryBuilder},
+    sources::tracing_source,
     store::{EmbeddedStore, StoreOptions},
 };
 use std::{
     io::Write,
+    net::SocketAddr,
     path::Path,
     sync::{Arc, Mutex},
     time::Duration,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_util::task::AbortOnDropHandle;
+use tracing_subscriber::layer::SubscriberExt;
 
 /// A platform without anything in it.
 #[derive(Debug)]
@@ -161,6 +165,19 @@ async fn first(store: &dyn TelemetryStore, name: &str) -> Option<(Labels, Timest
     Some((series.labels.clone(), series.points.first()?.0))
 }
 
+/// A server whose `/metrics` answers with `text`.
+async fn exposing(text: &'static str) -> (SocketAddr, AbortOnDropHandle<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let metrics =
+        axum::routing::get(move || async move { ([("content-type", "text/plain; version=0.0.4")], text) });
+    let router = axum::Router::new().route("/metrics", metrics);
+    (
+        address,
+        AbortOnDropHandle::new(tokio::spawn(async move { axum::serve(listener, router).await.unwrap() })),
+    )
+}
+
 async fn get(url: &str, path: &str) -> String {
     let address = url.trim_start_matches("http://").trim_end_matches('/');
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
@@ -177,8 +194,12 @@ async fn a_machine_is_measured_watched_shown_and_known_after_a_restart() {
     let log = dir.path().join("app.log");
     std::fs::write(&log, "").unwrap();
     let recorder = Arc::new(Recorder::default());
+    let (layer, events) = tracing_source(100);
+    let target = exposing("# TYPE orders_total counter\norders_total{shop=\"a\"} 7\n").await;
     let plane = quick(dir.path())
         .tail([log.display().to_string()])
+        .tracing(events)
+        .scrape("shop", target.0.to_string(), Labels::from_iter([("tier", "front")]))
         .alert(has_memory())
         .notifier(recorder.clone())
         .build()
@@ -204,6 +225,19 @@ async fn a_machine_is_measured_watched_shown_and_known_after_a_restart() {
         (store.logs(&query).await.unwrap().total == 1).then_some(())
     })
     .await;
+
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        tracing::warn!(order = 7, "the order waits");
+    });
+    eventually("the event", async || {
+        let query = LogQuery::new(TimeRange::last(Duration::from_secs(3600), SystemClock.now()))
+            .text("\"order waits\"");
+        (store.logs(&query).await.unwrap().total == 1).then_some(())
+    })
+    .await;
+    let (labels, _) = eventually("the scraped sample", || first(&*store, "orders_total")).await;
+    let expected = format!(r#"{{instance="{}",job="shop",shop="a",tier="front"}}"#, target.0);
+    assert_eq!(labels.to_string(), expected);
 
     let url = plane.console_url().unwrap();
     let alerts = get(&url, "/api/v1/alerts").await;
@@ -260,6 +294,12 @@ async fn another_topology_is_watched_without_a_restart() {
     eventually("a sample of the cluster", async || {
         let series = store.query(&MetricQuery::instant(labelled.clone(), SystemClock.now())).await.unwrap();
         (!series.is_empty()).then_some(())
+    })
+    .await;
+    let up = metric("up").eq("cluster", "shop-testing").eq("job", "kube-state-metrics");
+    eventually("that the cluster is down", async || {
+        let series = store.query(&MetricQuery::instant(up.clone(), SystemClock.now())).await.unwrap();
+        series.first().is_some_and(|s| s.points[0].1 == 0.0).then_some(())
     })
     .await;
     // A new handle of the same cluster is no news.
