@@ -22,8 +22,8 @@ use platform_core::{
 use platform_examples::{Result, show};
 use platform_k8s::Kubernetes;
 use platform_telemetry::{
-    EmbeddedTelemetry,
     notifiers::{Slack, Terminal, Webhook},
+    plane::EmbeddedTelemetry,
     sources::{TracingSource, tracing_source},
 };
 use platform_testkit::EmbeddedProvider;
@@ -67,9 +67,9 @@ struct Options {
     /// The CPU use in percent above which the demonstration alert is raised, after 5 seconds.
     #[arg(long, default_value_t = 0.1)]
     demo_above: f64,
-    /// Log files to follow, beside the platform's own events.
-    #[arg(long)]
-    tail: Vec<PathBuf>,
+    /// Log files to follow beside the platform's own events; `*` stands for any part of a file's name.
+    #[arg(long, default_values = ["/var/log/syslog", "/var/log/messages"])]
+    tail: Vec<String>,
     /// Posts alerts to this URL in Alertmanager's format.
     #[arg(long)]
     webhook: Option<String>,
@@ -299,8 +299,10 @@ fn telemetry(options: &Options, events: TracingSource) -> platform_core::Result<
     .summary("A demonstration: CPU of cluster {{cluster}} is at {{value}} %");
     let mut builder = EmbeddedTelemetry::builder()
         .interval(Duration::from_secs(2))
+        .evaluation_interval(Duration::from_secs(2))
         .console_address(options.address)
         .tracing(events)
+        .tail(options.tail.clone())
         .alert(AlertRule::high_cpu(options.cpu_above))
         .alert(demonstration)
         .notifier(Arc::new(Terminal::stderr()));
@@ -308,9 +310,6 @@ fn telemetry(options: &Options, events: TracingSource) -> platform_core::Result<
         Some(directory) => builder.data_dir(directory.join("telemetry")),
         None => builder.temporary(),
     };
-    for file in &options.tail {
-        builder = builder.tail(file);
-    }
     if let Some(url) = &options.webhook {
         builder = builder.notifier(Arc::new(Webhook::new(url)?));
     }
