@@ -39,7 +39,7 @@ impl Mean {
         if !self.incremental {
             let mut sum = self.sum;
             sum.add(value);
-            if self.count == 1.0 || !sum.sum.is_infinite() {
+            if self.count < 2.0 || !sum.sum.is_infinite() {
                 self.sum = sum;
                 return;
             }

@@ -1,6 +1,7 @@
 use super::*;
 use platform_core::telemetry::{Aggregation, Labels, Point, RangeFunction, metric};
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 /// Series in memory, by metric.
 struct Memory(Vec<Series>);
@@ -121,7 +122,8 @@ fn a_number_is_a_series_without_labels() {
 #[test]
 fn means_do_not_overflow_and_sums_keep_small_values() {
     let big = [series("m", &[("i", "1")], &[(0, f64::MAX), (1, f64::MAX)])];
-    assert_eq!(instant(&big, metric("m").over(RangeFunction::Avg, MINUTE), 1)[0].1, f64::MAX);
+    let mean = metric("m").over(RangeFunction::Avg, MINUTE);
+    assert_eq!(instant(&big, mean, 1), [(r#"{i="1"}"#.to_owned(), f64::MAX)]);
     let values = [1e100, 1.0, -1e100].iter().enumerate();
     let data: Vec<Series> = values.map(|(i, v)| series("m", &[("i", &i.to_string())], &[(0, *v)])).collect();
     let sum = Expression::from(metric("m")).sum_by(Vec::<String>::new());
@@ -176,7 +178,7 @@ proptest! {
         length in 0i64..1000,
         step in 1u64..100,
     ) {
-        let mut data: std::collections::BTreeMap<_, std::collections::BTreeMap<i64, f64>> = Default::default();
+        let mut data: BTreeMap<_, BTreeMap<i64, f64>> = BTreeMap::new();
         for (name, i, seconds, value) in samples {
             data.entry((name, i)).or_default().insert(seconds, value);
         }

@@ -39,7 +39,9 @@ pub(super) fn over(
         RangeFunction::Increase => increase,
         RangeFunction::Avg => |points, _| {
             let mut mean = Mean::default();
-            points.iter().for_each(|(_, value)| mean.add(*value));
+            for (_, value) in points {
+                mean.add(*value);
+            }
             mean.value()
         },
         RangeFunction::Min => |points, _| points.iter().map(|(_, value)| *value).reduce(least),

@@ -64,13 +64,10 @@ pub(super) fn guarded<T>(
     path: &Path,
     work: impl FnOnce() -> tantivy::Result<T>,
 ) -> Result<T> {
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(outcome) => outcome.map_err(|e| index(e, operation, path)),
-        Err(_) => {
-            let damaged = tantivy::error::DataCorruption::comment_only("reading it failed half-way");
-            Err(index(damaged.into(), operation, path))
-        }
-    }
+    let outcome = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        Err(tantivy::error::DataCorruption::comment_only("the index library failed half-way").into())
+    });
+    outcome.map_err(|e| index(e, operation, path))
 }
 
 /// The value of a lock whose holder may have panicked: what it guards is replaced as a whole, so it is whole.

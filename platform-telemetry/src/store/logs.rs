@@ -167,7 +167,7 @@ fn label_term(name: &str, value: Option<&str>) -> String {
         let hash = term.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        term.truncate(term.floor_char_boundary(MAX_BYTES));
+        words::cut(&mut term, MAX_BYTES);
         term = format!("{term}\0{hash:016x}");
     }
     term
@@ -186,7 +186,7 @@ pub(super) struct LogSearch {
 
 /// The place of a record in the order asked for: less is earlier in the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place(i64, i64);
+pub(super) struct Place(i64, u64);
 
 impl LogSearch {
     pub(super) fn new(query: &LogQuery) -> Self {
@@ -201,8 +201,6 @@ impl LogSearch {
     }
 
     pub(super) fn place(&self, timestamp: i64, sequence: u64) -> Place {
-        // Sequences stay far below the sign: they count generations in their upper half.
-        let sequence = sequence as i64;
         match self.order {
             LogOrder::OldestFirst => Place(timestamp, sequence),
             // `!x` reverses the order without overflow.

@@ -173,20 +173,20 @@ impl EmbeddedStore {
         let queue_bytes = u32::try_from(options.queue_bytes).unwrap_or(u32::MAX).max(1);
         let writer =
             Writer { options, directory: directory.clone(), series, journal, generation, not_before: None };
-        let (writes, received) = mpsc::channel();
+        let (outbox, writes) = mpsc::channel();
         let store = Self {
             path: dir.to_owned(),
             view: view.clone(),
             queue: queue.clone(),
             room: Arc::new(Semaphore::new(queue_bytes as usize)),
             queue_bytes,
-            open: Mutex::new(Some(Open { writes, threads: Vec::new(), directory })),
+            open: Mutex::new(Some(Open { writes: outbox, threads: Vec::new(), directory })),
         };
         store.spawn("telemetry-flush", {
             let (view, queue) = (view.clone(), queue.clone());
             move || flusher.run(&view, &queue)
         })?;
-        store.spawn("telemetry-write", move || writer.run(&view, &queue, &received))?;
+        store.spawn("telemetry-write", move || writer.run(&view, &queue, &writes))?;
         Ok(store)
     }
 
@@ -256,7 +256,7 @@ impl TelemetrySink for EmbeddedStore {
         let share = u32::try_from(bytes).unwrap_or(u32::MAX).min(self.queue_bytes);
         let room = self.room.clone().acquire_many_owned(share).await.map_err(|_| Self::closed())?;
         let (acknowledge, acknowledged) = oneshot::channel();
-        let write = Write { batch, bytes, acknowledge, _room: room };
+        let write = Write { batch, bytes, acknowledge, room };
         {
             let open = fault::unpoisoned(self.open.lock());
             let open = open.as_ref().ok_or_else(Self::closed)?;

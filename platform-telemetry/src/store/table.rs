@@ -88,18 +88,16 @@ impl Table {
             commit.commit()?;
             reader.reload()
         });
-        match outcome {
-            Ok(()) => self.committed = generation,
-            Err(_) => {
-                // What was added and not committed goes with the writer; the commit itself may have come through.
-                self.writer = None;
-                let path = &self.path;
-                self.committed = fault::guarded("read", path, || {
-                    reader.reload()?;
-                    last_generation(index)
-                })
-                .unwrap_or(self.committed);
-            }
+        if outcome.is_ok() {
+            self.committed = generation;
+        } else {
+            // What was added and not committed goes with the writer; the commit itself may have come through.
+            self.writer = None;
+            let found = fault::guarded("read", &self.path, || {
+                reader.reload()?;
+                last_generation(index)
+            });
+            self.committed = found.unwrap_or(self.committed);
         }
         outcome
     }

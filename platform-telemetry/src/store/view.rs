@@ -3,9 +3,9 @@
 use super::{
     fault,
     head::{Head, sequence},
-    logs::{LogSearch, Place},
+    logs::{LogSearch, LogView, Place},
     partition::{PartitionKey, PartitionView},
-    samples::{self, Stamped, stamped},
+    samples::{self, SampleView, Stamped, stamped},
     series::{Dictionary, SeriesId},
     words,
 };
@@ -62,8 +62,8 @@ impl View {
         let state = fault::unpoisoned(self.state.read());
         let mut counts = Counts { samples: 0, log_records: 0, series };
         for partition in state.partitions.values() {
-            counts.samples += partition.samples.as_ref().map_or(0, |view| view.count());
-            counts.log_records += partition.logs.as_ref().map_or(0, |view| view.count());
+            counts.samples += partition.samples.as_ref().map_or(0, SampleView::count);
+            counts.log_records += partition.logs.as_ref().map_or(0, LogView::count);
         }
         for head in state.heads() {
             counts.samples += head.sample_count as u64;
@@ -145,8 +145,8 @@ impl View {
                 hits.add(place, Hit::Indexed(view, address));
             }
         }
-        let Hits { hits, total, .. } = hits;
-        let records = hits.into_values().flatten().map(|hit| match hit {
+        let Hits { by_place, total, .. } = hits;
+        let records = by_place.into_values().flatten().map(|hit| match hit {
             Hit::InHead(record) => Ok(record.clone()),
             Hit::Indexed(view, address) => view.record(address),
         });
@@ -200,28 +200,28 @@ impl SeriesReader for View {
 struct Hits<'a> {
     limit: usize,
     count: usize,
-    hits: BTreeMap<Place, Vec<Hit<'a>>>,
+    by_place: BTreeMap<Place, Vec<Hit<'a>>>,
     total: u64,
 }
 
 enum Hit<'a> {
     InHead(&'a LogRecord),
-    Indexed(&'a super::logs::LogView, DocAddress),
+    Indexed(&'a LogView, DocAddress),
 }
 
 impl<'a> Hits<'a> {
     fn new(limit: usize) -> Self {
-        Self { limit, count: 0, hits: BTreeMap::new(), total: 0 }
+        Self { limit, count: 0, by_place: BTreeMap::new(), total: 0 }
     }
 
     fn add(&mut self, place: Place, hit: Hit<'a>) {
         if self.beat(place) {
             return;
         }
-        self.hits.entry(place).or_default().push(hit);
+        self.by_place.entry(place).or_default().push(hit);
         self.count += 1;
         if self.count > self.limit
-            && let Some(mut last) = self.hits.last_entry()
+            && let Some(mut last) = self.by_place.last_entry()
         {
             last.get_mut().pop();
             self.count -= 1;
@@ -233,6 +233,6 @@ impl<'a> Hits<'a> {
 
     /// Whether there are enough hits that come before `place`.
     fn beat(&self, place: Place) -> bool {
-        self.count >= self.limit && self.hits.last_key_value().is_some_and(|(last, _)| *last < place)
+        self.count >= self.limit && self.by_place.last_key_value().is_some_and(|(last, _)| *last < place)
     }
 }

@@ -64,6 +64,15 @@ pub(super) fn matches(phrases: &[Phrase], body: &[String]) -> bool {
     })
 }
 
+/// Cuts `text` to at most `bytes` bytes, at the end of a character.
+pub(super) fn cut(text: &mut String, bytes: usize) {
+    let mut end = bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+}
+
 /// Cuts words at [`MAX_WORD_BYTES`].
 #[derive(Clone)]
 struct CutLong;
@@ -94,9 +103,7 @@ impl<S: TokenStream> TokenStream for CutLongStream<S> {
         if !self.0.advance() {
             return false;
         }
-        let word = &mut self.0.token_mut().text;
-        let end = word.floor_char_boundary(MAX_WORD_BYTES);
-        word.truncate(end);
+        cut(&mut self.0.token_mut().text, MAX_WORD_BYTES);
         true
     }
 

@@ -43,7 +43,7 @@ pub(super) struct Write {
     pub(super) bytes: usize,
     pub(super) acknowledge: oneshot::Sender<Result<()>>,
     /// The room it takes in the queue.
-    pub(super) _room: OwnedSemaphorePermit,
+    pub(super) room: OwnedSemaphorePermit,
 }
 
 /// Owns the journal and the dictionary for writing.
@@ -94,12 +94,12 @@ impl Writer {
     fn write(&mut self, view: &View, queue: &FlushQueue, group: Vec<Write>) {
         let mut batches = Vec::with_capacity(group.len());
         let mut waiting = Vec::with_capacity(group.len());
-        for Write { batch, acknowledge, _room, .. } in group {
+        for Write { batch, acknowledge, room, .. } in group {
             batches.push(batch);
-            waiting.push((acknowledge, _room));
+            waiting.push((acknowledge, room));
         }
         let outcome = self.make_room(view, queue).and_then(|()| self.append(view, batches));
-        for (acknowledge, _room) in waiting {
+        for (acknowledge, room) in waiting {
             let outcome = match &outcome {
                 Ok(()) => Ok(()),
                 Err(e) => Err(Error::new(e.kind(), e.to_string())
@@ -108,6 +108,7 @@ impl Writer {
             };
             // Who stopped to wait does not want to know.
             let _ = acknowledge.send(outcome);
+            drop(room);
         }
     }
 

@@ -1,8 +1,16 @@
 //! The embedded store, from outside.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests, beside the tests themselves"
+)]
+
 mod conformance;
 mod durability;
 mod model;
+mod prometheus;
 mod search;
 
 use platform_core::{

@@ -359,6 +359,7 @@ fn labels(pairs: &[(&str, &str)]) -> Labels {
     pairs.iter().copied().collect()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is given to map_err")]
 fn text(error: platform_core::Error) -> String {
     error.to_string()
 }
