@@ -5,7 +5,7 @@
 
 use platform_core::{
     alert::{AlertRule, cpu_percent},
-    dashboard::{Dashboard, Panel, PanelQuery, Unit},
+    dashboard::{Dashboard, Panel, PanelContent, PanelQuery, Unit},
     telemetry::{Aggregation, Expression, Matcher, Selector, Severity, metric},
 };
 use std::time::Duration;
@@ -137,12 +137,11 @@ fn restarts(by: &[&str], legend: &str) -> Panel {
 }
 
 fn warnings() -> Panel {
-    let mut panel =
-        Panel::logs("Warnings and errors").description("The latest records of severity warn and above.");
-    if let platform_core::dashboard::PanelContent::Logs { min_severity, .. } = &mut panel.content {
-        *min_severity = Some(Severity::Warn);
-    }
-    panel
+    let content =
+        PanelContent::Logs { text: String::new(), matchers: Vec::new(), min_severity: Some(Severity::Warn) };
+    Panel::new("Warnings and errors", content)
+        .description("The latest records of severity warn and above.")
+        .width(24)
 }
 
 fn availability() -> Panel {
@@ -206,4 +205,87 @@ fn sum<const N: usize>(of: Selector, by: [&str; N]) -> Expression {
 
 fn average<const N: usize>(of: Selector, by: [&str; N]) -> Expression {
     Expression::from(of).aggregate(Aggregation::Avg, by)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queries(dashboard: &Dashboard) -> Vec<&PanelQuery> {
+        dashboard.panels.iter().flat_map(queries_of).collect()
+    }
+
+    fn queries_of(panel: &Panel) -> Vec<&PanelQuery> {
+        match &panel.content {
+            PanelContent::TimeSeries { queries, .. } => queries.iter().collect(),
+            PanelContent::Stat { query, .. } => vec![query],
+            _ => Vec::new(),
+        }
+    }
+
+    /// The labels that an expression's series have; `None` for a number, which has any.
+    fn labels(expression: &Expression) -> Option<Vec<String>> {
+        match expression {
+            Expression::Aggregate { by, .. } => Some(by.clone()),
+            Expression::Binary { left, right, .. } => match (labels(left), labels(right)) {
+                (Some(left), Some(right)) => {
+                    assert_eq!(left, right, "the sides of {expression} have no pairs");
+                    Some(left)
+                }
+                (one, other) => one.or(other),
+            },
+            Expression::Number(_) => None,
+            other => panic!("{other} is not aggregated: its series are named by whatever labels there are"),
+        }
+    }
+
+    #[test]
+    fn legends_tell_all_series_apart() {
+        let rule = AlertRule::high_cpu(80.0);
+        for dashboard in [platform_overview(Some(&rule)), platform_overview(None), applications()] {
+            for query in queries(&dashboard) {
+                let named = labels(&query.expression).unwrap();
+                // A cluster's name is unique; its environment goes with it.
+                let needed = named
+                    .iter()
+                    .filter(|label| *label != "environment" || !named.contains(&"cluster".to_owned()));
+                for label in needed {
+                    assert!(query.legend.contains(&format!("{{{{{label}}}}}")), "{}: {label}", query.legend);
+                }
+                let used = query.legend.matches("{{").count();
+                let known = named.iter().filter(|label| query.legend.contains(&format!("{{{{{label}}}}}")));
+                assert_eq!(used, known.count(), "{} uses a label that {:?} lacks", query.legend, named);
+            }
+        }
+    }
+
+    #[test]
+    fn the_cpu_panel_shows_what_the_alert_watches() {
+        let rule = AlertRule::high_cpu(75.0);
+        let dashboard = platform_overview(Some(&rule));
+        let PanelContent::TimeSeries { queries, threshold, .. } = &dashboard.panels[0].content else {
+            panic!("{:?}", dashboard.panels[0])
+        };
+        assert_eq!((queries[0].expression.clone(), *threshold), (rule.expression, Some(75.0)));
+    }
+
+    #[test]
+    fn queries_are_promql_as_an_operator_would_write_it() {
+        let dashboard = platform_overview(None);
+        let promql: Vec<String> =
+            queries(&dashboard).iter().map(|query| query.expression.to_string()).collect();
+        for expected in [
+            r#"100 * (1 - avg by (cluster, environment) (rate(node_cpu_seconds_total{mode="idle"}[1m])))"#,
+            r#"sum by (cluster, environment) (rate(node_network_receive_bytes_total{device!="lo"}[1m]))"#,
+            "sum by (environment) (kube_deployment_spec_replicas)",
+            "sum by (environment) (increase(kube_pod_container_status_restarts_total[15m]))",
+        ] {
+            assert!(promql.iter().any(|query| query == expected), "{expected}: {promql:#?}");
+        }
+        let dashboard = applications();
+        let promql: Vec<String> =
+            queries(&dashboard).iter().map(|query| query.expression.to_string()).collect();
+        let waiting = r#"sum by (environment, container, reason) (kube_pod_container_status_waiting_reason{reason!~"ContainerCreating|PodInitializing"})"#;
+        assert!(promql.iter().any(|query| query == waiting), "{promql:#?}");
+    }
 }

@@ -13,7 +13,7 @@ use futures::{Stream, StreamExt, stream};
 use platform_core::{Error, ErrorKind, Result, clock::Timestamp};
 use serde::Serialize;
 use serde_json::Value;
-use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, convert::Infallible, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     sync::{Notify, Semaphore, watch},
     time::timeout,
@@ -22,12 +22,6 @@ use tokio_stream::wrappers::WatchStream;
 
 /// Open streams at once: each is a page.
 const MOST_STREAMS: usize = 64;
-
-const STATUS: usize = 0;
-const ALERTS: usize = 1;
-const STATS: usize = 2;
-const DASHBOARDS: usize = 3;
-const PARTS: [&str; 4] = ["status", "alerts", "stats", "dashboards"];
 
 /// The latest of everything, for all pages together: however many are open, the platform is asked once.
 pub(super) struct Feed {
@@ -42,16 +36,18 @@ struct Snapshot {
     /// Grows with each look, whether anything changed or not; 0 is before the first.
     round: u64,
     at: Timestamp,
-    parts: [Part; 4],
+    /// By their names in the API.
+    parts: BTreeMap<&'static str, Arc<Part>>,
 }
 
-/// A part of the page; the version grows when it changes, 0 is not known yet.
-#[derive(Clone, Default)]
+/// A part of the page, or why it is not known.
 struct Part {
+    /// Grows when it changes; the first is 1.
     version: u64,
     event: &'static str,
-    data: Arc<str>,
-    compared: Value,
+    text: String,
+    /// What is compared to see a change: all but the moment at which it was looked at.
+    content: Value,
 }
 
 impl Feed {
@@ -73,27 +69,23 @@ impl Feed {
         }
     }
 
-    fn put<T: Serialize>(&self, part: usize, result: &Result<T>) {
-        let (event, data) = match result {
-            Ok(value) => (PARTS.get(part).copied().unwrap_or_default(), serde_json::to_value(value)),
-            Err(error) => {
-                let failure =
-                    Failure { part: PARTS.get(part).copied().unwrap_or_default(), error: error.into() };
-                ("failure", serde_json::to_value(failure))
-            }
+    fn put<T: Serialize>(&self, name: &'static str, result: &Result<T>) {
+        let (event, content) = match result {
+            Ok(value) => (name, serde_json::to_value(value)),
+            Err(error) => ("failure", serde_json::to_value(Failure { part: name, error: error.into() })),
         };
-        let data = data.unwrap_or_default();
-        let text: Arc<str> = data.to_string().into();
-        let mut compared = data;
-        if let Value::Object(fields) = &mut compared {
+        let mut content = content.unwrap_or_default();
+        let text = content.to_string();
+        if let Value::Object(fields) = &mut content {
             fields.remove("at");
         }
         self.latest.send_if_modified(|snapshot| {
-            let Some(part) = snapshot.parts.get_mut(part) else { return false };
-            if part.version > 0 && part.event == event && part.compared == compared {
+            let former = snapshot.parts.get(name);
+            if former.is_some_and(|part| part.event == event && part.content == content) {
                 return false;
             }
-            *part = Part { version: part.version + 1, event, data: text, compared };
+            let version = former.map_or(1, |part| part.version + 1);
+            snapshot.parts.insert(name, Arc::new(Part { version, event, text, content }));
             true
         });
     }
@@ -115,7 +107,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
 async fn keep_status(shared: &Shared) {
     loop {
         shared.feed.pause().await;
-        shared.feed.put(STATUS, &shared.platform_status().await);
+        shared.feed.put("status", &shared.platform_status().await);
     }
 }
 
@@ -128,9 +120,9 @@ async fn keep_the_rest(shared: &Shared) {
         }
         let published = dashboards.borrow_and_update().clone();
         let views: Vec<DashboardView<'_>> = published.iter().map(|d| DashboardView::from(&**d)).collect();
-        shared.feed.put(DASHBOARDS, &Ok(views));
-        shared.feed.put(ALERTS, &Ok(shared.alerts_view()));
-        shared.feed.put(STATS, &shared.store_stats().await);
+        shared.feed.put("dashboards", &Ok(views));
+        shared.feed.put("alerts", &Ok(shared.alerts_view()));
+        shared.feed.put("stats", &shared.store_stats().await);
         shared.feed.latest.send_modify(|snapshot| {
             snapshot.round += 1;
             snapshot.at = shared.clock.now();
@@ -150,7 +142,8 @@ pub(super) async fn stream(
     shared.feed.wanted.notify_waiters();
     let mut seen = Seen::default();
     let events = snapshots.flat_map(move |snapshot| {
-        let _held = &slot;
+        // Held until the page is gone.
+        let _slot = &slot;
         stream::iter(seen.news(&snapshot))
     });
     Ok(Sse::new(events.map(Ok).take_until(shared.stopping.clone().cancelled_owned())))
@@ -160,16 +153,15 @@ pub(super) async fn stream(
 #[derive(Default)]
 struct Seen {
     round: u64,
-    versions: [u64; 4],
+    versions: BTreeMap<&'static str, u64>,
 }
 
 impl Seen {
     fn news(&mut self, snapshot: &Snapshot) -> Vec<Event> {
         let mut events = Vec::new();
-        for (seen, part) in self.versions.iter_mut().zip(&snapshot.parts) {
-            if *seen != part.version {
-                *seen = part.version;
-                events.push(Event::default().event(part.event).data(&part.data));
+        for (name, part) in &snapshot.parts {
+            if self.versions.insert(name, part.version) != Some(part.version) {
+                events.push(Event::default().event(part.event).data(&part.text));
             }
         }
         if self.round != snapshot.round {

@@ -24,6 +24,10 @@
 //! it changed; `failure` with `part` and `error` when one could not be found out; and `heartbeat` with `at` every
 //! [`refresh`](ConsoleBuilder::refresh).
 //!
+//! # Pictures
+//! A page that follows the platform never finishes loading, which confuses tools that wait for that. With `?live=off` it looks once:
+//! `chromium --headless --virtual-time-budget=6000 --screenshot http://127.0.0.1:PORT/?live=off`.
+//!
 //! # Security
 //! There is no login: who can connect can read. So the console binds loopback unless told otherwise. Pages of other origins are kept out
 //! by the `Host` header, which must be an IP address, `localhost` or an [allowed name](ConsoleBuilder::allow_host) (DNS rebinding), and

@@ -91,6 +91,32 @@ async fn stopping_ends_streams_and_frees_the_port() {
     fixture.stop().await;
 }
 
+#[tokio::test]
+async fn open_pages_are_bounded_and_make_room_when_they_leave() {
+    let fixture = Fixture::start().await;
+    let open = async || client().get(fixture.url("api/v1/events")).send().await.unwrap();
+    let mut pages = Vec::new();
+    for _ in 0..64 {
+        let page = open().await;
+        assert_eq!(page.status(), 200);
+        pages.push(page);
+    }
+    let refused = open().await;
+    assert_eq!(refused.status(), 503);
+    let body: Value = refused.json().await.unwrap();
+    assert_eq!(body["error"]["kind"], "exhausted", "{body}");
+    fixture.get("api/v1/status").await;
+
+    drop(pages);
+    let room = async {
+        while open().await.status() != 200 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), room).await.expect("closed pages make room");
+    fixture.stop().await;
+}
+
 /// A reader of `text/event-stream`.
 struct Events {
     bytes: Pin<Box<dyn Stream<Item = reqwest::Result<bytes::Bytes>> + Send>>,
@@ -126,13 +152,13 @@ impl Events {
 
     async fn read(&mut self) -> Option<(String, Value)> {
         loop {
-            if let Some((event, rest)) = self.text.split_once("\n\n") {
-                let (name, data) = event.split_once('\n').unwrap();
+            if let Some(end) = self.text.find("\n\n") {
+                let event: String = self.text.drain(..end + 2).collect();
+                let (name, data) = event.trim_end().split_once('\n').unwrap();
                 let event = (
                     name.strip_prefix("event: ").unwrap().to_owned(),
                     serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap(),
                 );
-                self.text = rest.to_owned();
                 return Some(event);
             }
             match self.bytes.next().await {

@@ -116,7 +116,7 @@ export function follow(on) {
   });
 
   poll().then((reached) => {
-    set(reached ? "polling" : "offline");
+    set(reached ? "connecting" : "offline");
     if (!document.hidden) open();
   });
   setInterval(watch, 1000);

@@ -1,8 +1,8 @@
 // Dashboards: tabs, panels and charts.
 
 import { get, live, now } from "./api.js";
-import { byId, element, fill } from "./dom.js";
-import { clock, day, minute, quantity } from "./format.js";
+import { ABOUT, byId, element, fill, icon } from "./dom.js";
+import { clock, day, duration, minute, quantity } from "./format.js";
 import { logRow } from "./logs.js";
 
 const WINDOWS = [["5m", 300_000], ["15m", 900_000], ["1h", 3_600_000], ["6h", 21_600_000]];
@@ -31,10 +31,12 @@ export function showDashboards(published) {
   const before = shown && JSON.stringify(shown);
   dashboards = published;
   const wanted = location.hash.match(/^#dashboard-(.+)$/)?.[1];
-  shown = find(shown?.uid) ?? find(wanted) ?? dashboards[0] ?? null;
+  const linked = !shown && find(wanted);
+  shown = linked || find(shown?.uid) || dashboards[0] || null;
   showTabs();
   showWindows();
   if (JSON.stringify(shown) !== before) showPanels();
+  if (linked) byId("dashboards").scrollIntoView();
 }
 
 /** Draws everything anew, in the colours of the present scheme. */
@@ -87,7 +89,7 @@ function showWindows() {
   const group = byId("windows");
   const current = span();
   const known = WINDOWS.some(([, millis]) => millis === current);
-  const choices = known || !shown ? WINDOWS : [...WINDOWS, ["Default", current]];
+  const choices = known || !shown ? WINDOWS : [...WINDOWS, [duration(current), current]];
   if (group.dataset.shown === JSON.stringify([choices, current])) return;
   group.dataset.shown = JSON.stringify([choices, current]);
   fill(group, element("legend", { class: "hidden" }, "Time window"), choices.map(([name, millis]) =>
@@ -131,12 +133,24 @@ class Panel {
     this.plot = element("div", { class: "plot" }, element("p", { class: "empty" }, "Loading…"));
     this.legend = element("ul", { class: "legend" });
     this.at = element("span", { class: "at muted small" });
-    const promql = (spec.queries ?? []).map((query) => query.promql).join("\n");
     this.node = element("figure", { class: `surface panel ${spec.type}`, "aria-label": spec.title },
-      element("figcaption", { title: [spec.description, promql].filter(Boolean).join("\n\n") },
-        element("h3", {}, spec.title), this.at),
-      this.plot, this.legend);
+      element("figcaption", { title: spec.description },
+        element("h3", {}, spec.title),
+        element("button", { type: "button", class: "about-button", popovertarget: `about-${number}`, title: "What this shows" },
+          icon(ABOUT, `About ${spec.title}`)),
+        this.at),
+      this.plot, this.legend, this.about());
     this.node.style.setProperty("--width", spec.width);
+  }
+
+  /** What is shown and by which queries. */
+  about() {
+    const { title, description, queries, text, matchers, minSeverity } = this.spec;
+    const conditions = [text, ...(matchers ?? []), minSeverity && `severity ${minSeverity} and above`].filter(Boolean);
+    const lines = queries ? queries.map((query) => query.promql) : conditions;
+    return element("div", { class: "about", popover: true, id: `about-${this.number}` },
+      element("h3", {}, title), element("p", { class: "muted" }, description),
+      lines.map((line) => element("code", { class: "promql" }, line)));
   }
 
   async refresh() {
