@@ -142,6 +142,7 @@ fn is_item(item: &Value, key: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
 
     fn wanted() -> Value {
@@ -227,5 +228,97 @@ mod tests {
         let fields = live.pointer_mut("/metadata/managedFields/0/fieldsV1/f:spec").unwrap();
         fields.as_object_mut().unwrap().remove("f:replicas");
         assert!(!is_applied(&wanted(), &live, "platform"));
+    }
+
+    /// A tree of maps, whole lists and lists that are merged by their items' names.
+    fn trees() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            any::<bool>().prop_map(Value::from),
+            (0_u32..5).prop_map(Value::from),
+            "[a-c]{1,3}".prop_map(Value::from),
+            proptest::collection::vec("[a-c]{1,2}", 1..3).prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 40, 4, |inner| {
+            let map = proptest::collection::btree_map("[a-d]", inner.clone(), 1..4);
+            let items = proptest::collection::btree_map("[w-z]", inner, 1..3);
+            prop_oneof![
+                map.prop_map(|map| Value::Object(map.into_iter().collect())),
+                items.prop_map(|items| items.into_iter().map(|(name, value)| json!({"name": name, "of": value})).collect()),
+            ]
+        })
+    }
+
+    /// The managed fields of a tree, as a server records them.
+    fn fields_of(tree: &Value) -> Value {
+        match tree {
+            Value::Object(map) => map.iter().map(|(key, value)| (format!("f:{key}"), fields_of(value))).collect(),
+            Value::Array(items) if items.iter().all(Value::is_object) => items
+                .iter()
+                .map(|item| {
+                    let mut fields = fields_of(item);
+                    fields["."] = json!({});
+                    (format!("k:{}", json!({"name": item["name"]})), fields)
+                })
+                .collect(),
+            _ => json!({}),
+        }
+    }
+
+    /// Every way to change one leaf, to drop one field, and to add one.
+    fn mutations(tree: &Value) -> Vec<Value> {
+        match tree {
+            Value::Object(map) => {
+                let mut all = Vec::new();
+                for (key, value) in map {
+                    if key != "name" {
+                        for mutated in mutations(value) {
+                            let mut copy = map.clone();
+                            copy.insert(key.clone(), mutated);
+                            all.push(Value::Object(copy));
+                        }
+                        let mut less = map.clone();
+                        less.remove(key);
+                        all.push(Value::Object(less));
+                    }
+                }
+                let mut more = map.clone();
+                more.insert("more".to_owned(), json!(1));
+                all.push(Value::Object(more));
+                all
+            }
+            Value::Array(items) if items.iter().all(Value::is_object) => {
+                let mut all = vec![Value::from(&items[1..])];
+                for (at, item) in items.iter().enumerate() {
+                    for mutated in mutations(item) {
+                        let mut copy = items.clone();
+                        copy[at] = mutated;
+                        all.push(copy.into());
+                    }
+                }
+                all
+            }
+            _ => vec![json!("another")],
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn only_what_was_applied_is_recognised(spec in trees()) {
+            let with = |spec: &Value| json!({"apiVersion": "v1", "kind": "A", "metadata": {"name": "a"}, "spec": spec});
+            let mut live = with(&spec);
+            live["metadata"]["managedFields"] = json!([{
+                "manager": "platform", "operation": "Apply", "apiVersion": "v1", "fieldsV1": {"f:spec": fields_of(&spec)},
+            }]);
+            prop_assert!(is_applied(&with(&spec), &live, "platform"));
+            for other in mutations(&spec) {
+                prop_assert!(!is_applied(&with(&other), &live, "platform"), "the manifest says {}", other);
+                // What somebody added beside our fields is theirs; anything else is drift.
+                let mut drifted = with(&other);
+                drifted["metadata"]["managedFields"] = live["metadata"]["managedFields"].clone();
+                if !other.to_string().contains("\"more\"") {
+                    prop_assert!(!is_applied(&with(&spec), &drifted, "platform"), "the live object says {}", other);
+                }
+            }
+        }
     }
 }

@@ -59,6 +59,9 @@ pub(crate) async fn delete_set(
         let (going, staying) = ask(api, &of_stage).await?;
         refused |= !staying.is_empty();
         report.left.extend(staying);
+        if !going.is_empty() {
+            tracing::debug!(set = name, ?stage, objects = going.len(), "Waiting until a stage of the set is gone");
+        }
         let waiting = going.iter().map(|leaving| gone(api, leaving));
         gather(api, waiting).await?;
         report.deleted.extend(going.into_iter().map(|leaving| leaving.reference.clone()));

@@ -3,7 +3,11 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use futures::future::BoxFuture;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header::AUTHORIZATION};
-use kube::client::{Body, ClientBuilder};
+use hyper_util::{
+    client::legacy::{Client as HttpClient, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use kube::client::{Body, ConfigExt};
 use platform_core::{
     Error, ErrorKind, Result,
     cluster::{ClusterAccess, Credential},
@@ -16,7 +20,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 use tokio::sync::Mutex;
-use tower::{BoxError, Service};
+use tower::{BoxError, Layer, Service};
 
 /// A credential is asked for again so long before it ends.
 const REFRESH_BEFORE: Duration = Duration::from_secs(60);
@@ -77,17 +81,19 @@ impl Foundation {
     fn build(&self, identity: Option<(&[u8], &SecretString)>) -> Result<kube::Client> {
         let mut config = kube::Config::new(self.server.clone());
         config.root_cert.clone_from(&self.roots);
-        config.connect_timeout = Some(CONNECT_TIMEOUT);
-        // Retries are ours, so that they know deadlines and what the server asked for.
-        config.default_retry = false;
         if let Some((certificate, key)) = identity {
             config.auth_info.client_certificate_data = Some(BASE64_STANDARD.encode(certificate));
             config.auth_info.client_key_data = Some(BASE64_STANDARD.encode(key.expose_secret()).into());
         }
-        let builder = ClientBuilder::try_from(config).map_err(|e| {
+        let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        connector.set_nodelay(true);
+        let connector = config.rustls_https_connector_with_connector(connector).map_err(|e| {
             Error::new(ErrorKind::Invalid, format!("no client can be made for {}", self.server)).source(e)
         })?;
-        Ok(builder.build())
+        let client: HttpClient<_, Body> = HttpClient::builder(TokioExecutor::new()).build(connector);
+        Ok(kube::Client::new(config.base_uri_layer().layer(client), config.default_namespace))
     }
 }
 
