@@ -1,0 +1,215 @@
+//! The state of an embedded cluster.
+
+use crate::support::{PATIENCE, TestSink, eventually};
+use async_trait::async_trait;
+use platform_core::{
+    Error, ErrorKind, Result,
+    cluster::{
+        ApplyOptions, ApplyReport, Cluster, DeleteReport, ListOptions, ObjectDiff, ObjectHealth, SetOwner,
+    },
+    event::Progress,
+    manifest::{ManifestSet, ObjectRef},
+    name::ClusterName,
+    telemetry::{Labels, Severity},
+};
+use platform_telemetry::{
+    pipeline::Pipeline,
+    sources::{ClusterStateSource, is_stale},
+};
+use platform_testkit::kubernetes::EmbeddedApi;
+use serde_json::{Value, json};
+use std::{sync::Arc, time::Duration};
+
+/// Reads an embedded API server over HTTP. The source only lists.
+#[derive(Debug)]
+struct Reader {
+    name: ClusterName,
+    url: String,
+    client: reqwest::Client,
+}
+
+impl Reader {
+    fn path(api_version: &str, kind: &str) -> String {
+        let group = if api_version == "v1" { "api/v1".to_owned() } else { format!("apis/{api_version}") };
+        format!("{group}/{}s", kind.to_lowercase())
+    }
+}
+
+#[async_trait]
+impl Cluster for Reader {
+    fn name(&self) -> &ClusterName {
+        &self.name
+    }
+
+    async fn list(&self, api_version: &str, kind: &str, _: &ListOptions) -> Result<Vec<Value>> {
+        let unavailable = |e: reqwest::Error| Error::new(ErrorKind::Unavailable, "no answer").source(e);
+        let url = format!("{}/{}", self.url, Self::path(api_version, kind));
+        let answer = self.client.get(url).send().await.map_err(unavailable)?;
+        let mut list: Value = answer.json().await.map_err(unavailable)?;
+        match list["items"].take() {
+            Value::Array(items) => Ok(items),
+            _ => Err(Error::new(ErrorKind::Unavailable, format!("no list: {list}"))),
+        }
+    }
+
+    async fn version(&self) -> Result<String> {
+        Err(Error::new(ErrorKind::Unsupported, "it only lists"))
+    }
+
+    async fn diff(&self, _: &ManifestSet, _: &ApplyOptions) -> Result<Vec<ObjectDiff>> {
+        Err(Error::new(ErrorKind::Unsupported, "it only lists"))
+    }
+
+    async fn apply(&self, _: &ManifestSet, _: &ApplyOptions) -> Result<ApplyReport> {
+        Err(Error::new(ErrorKind::Unsupported, "it only lists"))
+    }
+
+    async fn health(&self, _: &[ObjectRef]) -> Result<Vec<ObjectHealth>> {
+        Err(Error::new(ErrorKind::Unsupported, "it only lists"))
+    }
+
+    async fn wait_ready(&self, _: &[ObjectRef], _: Duration, _: &Progress) -> Result<()> {
+        Err(Error::new(ErrorKind::Unsupported, "it only lists"))
+    }
+
+    async fn delete_set(&self, _: &str, _: &ApplyOptions) -> Result<DeleteReport> {
+        Err(Error::new(ErrorKind::Unsupported, "it only lists"))
+    }
+
+    async fn sets(&self, _: &SetOwner) -> Result<Vec<String>> {
+        Err(Error::new(ErrorKind::Unsupported, "it only lists"))
+    }
+
+    async fn get(&self, _: &ObjectRef) -> Result<Option<Value>> {
+        Err(Error::new(ErrorKind::Unsupported, "it only lists"))
+    }
+}
+
+async fn send(
+    api: &EmbeddedApi,
+    client: &reqwest::Client,
+    method: reqwest::Method,
+    path: &str,
+    body: Option<Value>,
+) {
+    let mut request = client.request(method, format!("{}/{path}", api.url()));
+    if let Some(body) = body {
+        request = request.json(&body);
+    }
+    let answer = request.send().await.unwrap();
+    assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
+}
+
+fn deployment() -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": {"app": "web"}},
+            "template": {
+                "metadata": {"labels": {"app": "web"}},
+                "spec": {"containers": [{
+                    "name": "main", "image": "web:1",
+                    "resources": {"requests": {"cpu": "250m", "memory": "64Mi"}, "limits": {"memory": "128Mi"}},
+                }]},
+            },
+        },
+    })
+}
+
+#[tokio::test]
+async fn an_embedded_cluster_is_told_in_the_names_of_kube_state_metrics() {
+    let api = EmbeddedApi::builder().name("shop").nodes(2).start().await.unwrap();
+    // Another test of this process may have been first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let post = reqwest::Method::POST;
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}});
+    send(&api, &client, post.clone(), "api/v1/namespaces", Some(namespace)).await;
+    let quota = json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small"},
+        "spec": {"hard": {"requests.cpu": "4"}},
+    });
+    send(&api, &client, post.clone(), "api/v1/namespaces/team/resourcequotas", Some(quota)).await;
+    send(&api, &client, post.clone(), "apis/apps/v1/namespaces/team/deployments", Some(deployment())).await;
+    let event = json!({
+        "apiVersion": "v1", "kind": "Event", "metadata": {"name": "web.1"},
+        "involvedObject": {"kind": "Pod", "name": "web-x", "namespace": "team"},
+        "reason": "BackOff", "type": "Warning", "message": "Back-off pulling image", "count": 3,
+        "lastTimestamp": "2026-11-23T20:36:28Z", "source": {"component": "kubelet", "host": "node-1"},
+    });
+    send(&api, &client, post, "api/v1/namespaces/team/events", Some(event)).await;
+
+    let reader = Reader { name: ClusterName::new("shop").unwrap(), url: api.url(), client: client.clone() };
+    let source =
+        ClusterStateSource::builder(Arc::new(reader)).interval(Duration::from_millis(50)).namespace_labels(
+            |namespace| (namespace == "team").then(|| Labels::from_iter([("environment", "testing")])),
+        );
+    let sink = TestSink::new();
+    let pipeline = Pipeline::builder(sink.clone())
+        .source(Arc::new(source.build()))
+        .batch_wait(Duration::from_millis(5))
+        .start();
+    let latest = |metric: &str, labels: &[(&str, &str)]| {
+        let samples = sink.samples();
+        let matches = |s: &&platform_core::telemetry::Sample| {
+            &*s.metric == metric && labels.iter().all(|(n, v)| s.labels.get(n) == Some(v))
+        };
+        samples.iter().rev().find(matches).cloned()
+    };
+    let value = |metric: &str, labels: &[(&str, &str)]| latest(metric, labels).map(|s| s.value);
+    let web = [("namespace", "team"), ("deployment", "web"), ("environment", "testing"), ("cluster", "shop")];
+    eventually("the deployment is available", || {
+        value("kube_deployment_status_replicas_available", &web) == Some(2.0)
+    })
+    .await;
+    let team = [("namespace", "team")];
+    let with = |more: &[(&'static str, &'static str)]| [team.as_slice(), more].concat();
+    for (metric, labels, expected) in [
+        ("up", vec![("job", "kube-state-metrics"), ("cluster", "shop")], 1.0),
+        ("kube_deployment_spec_replicas", web.to_vec(), 2.0),
+        ("kube_namespace_status_phase", with(&[("phase", "Active"), ("environment", "testing")]), 1.0),
+        ("kube_namespace_status_phase", with(&[("phase", "Terminating")]), 0.0),
+        ("kube_pod_status_phase", with(&[("phase", "Running")]), 1.0),
+        ("kube_pod_status_ready", with(&[("condition", "true")]), 1.0),
+        ("kube_pod_container_status_ready", with(&[("container", "main")]), 1.0),
+        ("kube_pod_container_status_restarts_total", with(&[("container", "main")]), 0.0),
+        ("kube_pod_container_resource_requests", with(&[("resource", "cpu"), ("unit", "core")]), 0.25),
+        (
+            "kube_pod_container_resource_limits",
+            with(&[("resource", "memory"), ("unit", "byte")]),
+            134_217_728.0,
+        ),
+        ("kube_replicaset_spec_replicas", team.to_vec(), 2.0),
+        ("kube_resourcequota", with(&[("resource", "requests.cpu"), ("type", "hard")]), 4.0),
+        ("kube_node_status_condition", vec![("condition", "Ready"), ("status", "true")], 1.0),
+    ] {
+        assert_eq!(value(metric, &labels), Some(expected), "{metric} {labels:?}");
+    }
+    assert!(latest("kube_node_status_capacity", &[("resource", "memory"), ("unit", "byte")]).is_some());
+    let pod = latest("kube_pod_info", &team).unwrap();
+    assert_eq!(pod.labels.get("created_by_kind"), Some("ReplicaSet"));
+    assert!(pod.labels.get("node").is_some() && pod.labels.get("uid").is_some(), "{}", pod.labels);
+
+    let backoff =
+        || sink.logs().into_iter().filter(|r| r.labels.get("reason") == Some("BackOff")).collect::<Vec<_>>();
+    eventually("the event is stored", || backoff().len() == 1).await;
+    let record = backoff().remove(0);
+    assert_eq!((record.body.as_str(), record.severity), ("Back-off pulling image", Severity::Warn));
+    assert_eq!(record.timestamp.to_string(), "2026-11-23T20:36:28.000Z");
+    assert_eq!(
+        (record.labels.get("pod"), record.labels.get("environment")),
+        (Some("web-x"), Some("testing"))
+    );
+
+    send(&api, &client, reqwest::Method::DELETE, "apis/apps/v1/namespaces/team/deployments/web", None).await;
+    eventually("its series ends", || value("kube_deployment_spec_replicas", &web).is_some_and(is_stale))
+        .await;
+    assert_eq!(backoff().len(), 1, "an event is told once");
+    api.stop().await;
+    eventually("the cluster is down", || value("up", &[("cluster", "shop")]) == Some(0.0)).await;
+    pipeline.shutdown(PATIENCE).await.unwrap();
+    assert!(value("kube_state_metrics_list_total", &[("resource", "Node"), ("result", "error")]) > Some(0.0));
+    let node = value("kube_node_status_condition", &[("condition", "Ready"), ("status", "true")]);
+    assert_eq!(node, Some(1.0), "nothing is known of what cannot be listed");
+}

@@ -1,0 +1,148 @@
+//! Following real files through a pipeline, over restarts and outages.
+
+use crate::support::{Fault, PATIENCE, TestSink, eventually};
+use platform_core::telemetry::Labels;
+use platform_telemetry::{
+    pipeline::{Pipeline, PipelineHandle},
+    sources::{FileTail, FileTailBuilder, StartAt},
+};
+use std::{
+    fs::{File, OpenOptions},
+    io::Write,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+fn tail(directory: &Path) -> FileTailBuilder {
+    FileTail::builder([directory.join("*.log").to_string_lossy()])
+        .checkpoint(directory.join("state/tail.json"))
+        .checkpoint_interval(Duration::from_millis(20))
+        .poll_interval(Duration::from_millis(10))
+        .start_at(StartAt::Beginning)
+        .labels(Labels::from_iter([("environment", "testing")]))
+}
+
+fn start(source: FileTail, sink: &Arc<TestSink>) -> (Arc<FileTail>, PipelineHandle) {
+    let source = Arc::new(source);
+    let pipeline = Pipeline::builder(sink.clone())
+        .source(source.clone())
+        .batch_wait(Duration::from_millis(5))
+        .retry_deadline(Duration::from_millis(200))
+        .start();
+    (source, pipeline)
+}
+
+fn open(path: &Path) -> File {
+    OpenOptions::new().create(true).append(true).open(path).unwrap()
+}
+
+fn write(log: &mut File, lines: std::ops::Range<u32>) {
+    let text: String = lines.map(|n| format!("line-{n}\n")).collect();
+    log.write_all(text.as_bytes()).unwrap();
+}
+
+fn expected(lines: u32) -> Vec<String> {
+    let mut lines: Vec<_> = (0..lines).map(|n| format!("line-{n}")).collect();
+    lines.sort();
+    lines
+}
+
+fn sorted(sink: &TestSink) -> Vec<String> {
+    let mut bodies = sink.bodies();
+    bodies.sort();
+    bodies
+}
+
+#[tokio::test]
+async fn lines_come_once_over_rotation_truncation_and_an_orderly_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("app.log");
+    let sink = TestSink::new();
+    let mut log = open(&path);
+    write(&mut log, 0..3_000);
+    let (source, pipeline) = start(tail(directory.path()).build().unwrap(), &sink);
+    eventually("the file is read", || source.stats().lines_delivered == 3_000).await;
+
+    std::fs::rename(&path, directory.path().join("app.log.1")).unwrap();
+    write(&mut log, 3_000..3_010);
+    log = open(&path);
+    write(&mut log, 3_010..3_020);
+    eventually("both files are read", || source.stats().lines_delivered == 3_020).await;
+
+    log.set_len(0).unwrap();
+    eventually("the truncation is seen", || source.stats().truncations == 1).await;
+    write(&mut log, 3_020..3_030);
+    log.write_all(b"line-30").unwrap();
+    eventually("the file is read again", || source.stats().lines_delivered == 3_030).await;
+    pipeline.shutdown(PATIENCE).await.unwrap();
+
+    // While nobody looks: the unfinished line is finished, the file is renamed, another begins.
+    log.write_all(b"30\n").unwrap();
+    write(&mut log, 3_031..3_040);
+    std::fs::rename(&path, directory.path().join("app.log.2")).unwrap();
+    write(&mut open(&path), 3_040..3_050);
+    let (source, pipeline) = start(tail(directory.path()).build().unwrap(), &sink);
+    eventually("everything is read", || source.stats().lines_delivered == 20).await;
+    pipeline.shutdown(PATIENCE).await.unwrap();
+    assert_eq!(sorted(&sink), expected(3_050));
+    let record = &sink.logs()[0];
+    assert_eq!(record.labels.get("file"), Some(path.to_str().unwrap()));
+    assert_eq!(record.labels.get("environment"), Some("testing"));
+    assert!(record.labels.get("source").unwrap().starts_with("tail:"));
+}
+
+#[tokio::test]
+async fn an_outage_of_the_sink_and_an_abrupt_end_lose_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let sink = TestSink::new();
+    let mut log = open(&directory.path().join("app.log"));
+    // Longer than a write is retried: batches fail, and their lines are read again.
+    sink.fail([Fault::Unavailable; 12]);
+    let (source, pipeline) = start(tail(directory.path()).build().unwrap(), &sink);
+    for part in 0..10 {
+        write(&mut log, part * 50..(part + 1) * 50);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    eventually("everything is stored", || source.stats().lines_delivered >= 500).await;
+    assert!(source.stats().deliveries_failed > 0, "the outage was seen: {:?}", source.stats());
+
+    sink.stall();
+    write(&mut log, 500..600);
+    eventually("a write is under way", || pipeline.stats().writes_in_flight > 0).await;
+    drop(pipeline);
+    sink.resume();
+    let (source, pipeline) = start(tail(directory.path()).build().unwrap(), &sink);
+    eventually("what was under way is read again", || source.stats().lines_delivered >= 100).await;
+    pipeline.shutdown(PATIENCE).await.unwrap();
+    let mut stored = sorted(&sink);
+    stored.dedup();
+    assert_eq!(stored, expected(600));
+    assert_eq!(source.stats().lines_lost, 0);
+}
+
+#[tokio::test]
+async fn a_damaged_checkpoint_costs_repeats_and_no_lines() {
+    let directory = tempfile::tempdir().unwrap();
+    let sink = TestSink::new();
+    write(&mut open(&directory.path().join("app.log")), 0..10);
+    std::fs::create_dir(directory.path().join("state")).unwrap();
+    std::fs::write(directory.path().join("state/tail.json"), b"{\"version\"").unwrap();
+    let from_end = tail(directory.path()).start_at(StartAt::End);
+    let (source, pipeline) = start(from_end.build().unwrap(), &sink);
+    eventually("the file is read", || source.stats().lines_delivered == 10).await;
+    pipeline.shutdown(PATIENCE).await.unwrap();
+    assert_eq!(sorted(&sink), expected(10));
+}
+
+#[tokio::test]
+async fn the_tail_tells_of_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let sink = TestSink::new();
+    let (source, pipeline) = start(tail(directory.path()).build().unwrap(), &sink);
+    eventually("its samples come", || sink.values("platform_tail_files") == [0.0]).await;
+    assert_eq!(source.stats().files, 0);
+    pipeline.shutdown(PATIENCE).await.unwrap();
+    assert!(FileTail::builder(["/var/log/[x"]).build().is_err());
+    assert!(FileTail::builder::<&str>([]).build().is_err());
+}
