@@ -25,6 +25,8 @@ use tokio::time::Instant;
 
 /// How long reading may take, retries and pages included.
 const READ_DEADLINE: Duration = Duration::from_secs(60);
+/// How much later than a deadline work is cut off that minds the deadline itself.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// A cluster, reached through `kube`.
 ///
@@ -112,8 +114,10 @@ impl Cluster for KubeCluster {
     }
 
     async fn delete_set(&self, name: &str, options: &ApplyOptions) -> Result<DeleteReport> {
-        let work = apply::delete_set(&self.api, &self.discovery, name, options);
-        self.within(options.deadline, "delete", format!("set {name}"), work).await
+        let until = Instant::now() + options.deadline;
+        let work = apply::delete_set(&self.api, &self.discovery, name, options, until);
+        // It knows the deadline and says what is left at it.
+        self.within(options.deadline + GRACE, "delete", format!("set {name}"), work).await
     }
 
     async fn sets(&self, owner: &SetOwner) -> Result<Vec<String>> {

@@ -1,5 +1,7 @@
 //! A whole platform on embedded clusters: core's composition, this crate's clusters, the testkit's provider.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where it fails")]
+
 use futures::StreamExt;
 use platform_core::{
     Application, Confirmation, Environment, ErrorKind, Image, Platform, PlatformBuilder,
@@ -43,7 +45,8 @@ fn environments(provider: &EmbeddedProvider) -> PlatformBuilder {
 }
 
 fn shop(provider: &EmbeddedProvider) -> Platform {
-    let application = Application::new("api1", image("1")).unwrap().replicas(2).port(8080).route("api1.example.com");
+    let application =
+        Application::new("api1", image("1")).unwrap().replicas(2).port(8080).route("api1.example.com");
     environments(provider)
         .component(NodeExporter::new().unwrap())
         .component(KubeStateMetrics::new().unwrap())
@@ -211,7 +214,11 @@ async fn a_cluster_that_left_the_spec_is_told_and_left_alone() {
         .unwrap();
     let plan = fewer.plan().await.unwrap();
     assert_eq!(plan.warnings.len(), 1);
-    assert!(plan.warnings[0].starts_with("cluster shop-testing belongs to this platform"), "{}", plan.warnings[0]);
+    assert!(
+        plan.warnings[0].starts_with("cluster shop-testing belongs to this platform"),
+        "{}",
+        plan.warnings[0]
+    );
     fewer.apply(&plan).unwrap().await.unwrap();
     assert_eq!(provider.list(&fewer.spec().name).await.unwrap().len(), 3);
 }
@@ -221,7 +228,10 @@ async fn a_name_that_is_unknown_is_answered_with_those_that_are_known() {
     let platform = shop(&EmbeddedProvider::in_memory());
     let unknown = ApplicationName::new("api9").unwrap();
     let error = platform.releases(&unknown, &testing()).await.unwrap_err();
-    assert_eq!(error.to_string(), "cannot list the releases of api9: the platform has no such application, it has api1");
+    assert_eq!(
+        error.to_string(),
+        "cannot list the releases of api9: the platform has no such application, it has api1"
+    );
     let error = environments(&EmbeddedProvider::in_memory())
         .component_named(platform_core::name::ComponentName::new("prometheuz").unwrap())
         .build()

@@ -243,7 +243,10 @@ mod tests {
             let items = proptest::collection::btree_map("[w-z]", inner, 1..3);
             prop_oneof![
                 map.prop_map(|map| Value::Object(map.into_iter().collect())),
-                items.prop_map(|items| items.into_iter().map(|(name, value)| json!({"name": name, "of": value})).collect()),
+                items.prop_map(|items| items
+                    .into_iter()
+                    .map(|(name, value)| json!({"name": name, "of": value}))
+                    .collect()),
             ]
         })
     }
@@ -251,7 +254,9 @@ mod tests {
     /// The managed fields of a tree, as a server records them.
     fn fields_of(tree: &Value) -> Value {
         match tree {
-            Value::Object(map) => map.iter().map(|(key, value)| (format!("f:{key}"), fields_of(value))).collect(),
+            Value::Object(map) => {
+                map.iter().map(|(key, value)| (format!("f:{key}"), fields_of(value))).collect()
+            }
             Value::Array(items) if items.iter().all(Value::is_object) => items
                 .iter()
                 .map(|item| {

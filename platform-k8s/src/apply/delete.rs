@@ -9,16 +9,23 @@ use crate::{
     labels,
 };
 use platform_core::{
-    Error, Result,
+    Error, ErrorKind, Result,
     cluster::{ApplyOptions, DeleteReport},
     manifest::ObjectRef,
 };
 use serde_json::Value;
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time::{Instant, timeout_at};
 
 /// Between looks at what is not gone yet: doubled from the first to the last.
 const FIRST_POLL: Duration = Duration::from_millis(25);
 const LAST_POLL: Duration = Duration::from_secs(1);
+/// How many objects an error lists.
+const LISTED: usize = 5;
 
 struct Leaving {
     resource: Arc<Resource>,
@@ -33,6 +40,7 @@ pub(crate) async fn delete_set(
     discovery: &Discovery,
     name: &str,
     options: &ApplyOptions,
+    until: Instant,
 ) -> Result<DeleteReport> {
     let set = ApplySet::read(api, name, &options.owner).await?;
     let mut report = DeleteReport::default();
@@ -60,10 +68,14 @@ pub(crate) async fn delete_set(
         refused |= !staying.is_empty();
         report.left.extend(staying);
         if !going.is_empty() {
-            tracing::debug!(set = name, ?stage, objects = going.len(), "Waiting until a stage of the set is gone");
+            tracing::debug!(
+                set = name,
+                ?stage,
+                objects = going.len(),
+                "Waiting until a stage of the set is gone"
+            );
         }
-        let waiting = going.iter().map(|leaving| gone(api, leaving));
-        gather(api, waiting).await?;
+        all_gone(api, &going, until).await?;
         report.deleted.extend(going.into_iter().map(|leaving| leaving.reference.clone()));
     }
     // What the server would not let go is still found by the set.
@@ -97,20 +109,53 @@ async fn ask<'a>(api: &Api, leaving: &[&'a Leaving]) -> Result<(Vec<&'a Leaving>
     Ok((going, staying))
 }
 
-/// Waits until the object is gone or another has its name. The caller's deadline ends the wait.
-async fn gone(api: &Api, leaving: &Leaving) -> Result<()> {
+/// Waits until all are gone; the error of a deadline says which are not, and what holds them.
+async fn all_gone(api: &Api, going: &[&Leaving], until: Instant) -> Result<()> {
+    let unknown = going.iter().map(|leaving| (leaving.reference.clone(), String::new()));
+    let remaining = Mutex::new(unknown.collect::<BTreeMap<_, _>>());
+    let waiting = gather(api, going.iter().map(|leaving| gone(api, leaving, &remaining)));
+    if let Ok(result) = timeout_at(until, waiting).await {
+        return result.map(drop);
+    }
+    let remaining = remaining.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let count = remaining.len();
+    let listed: Vec<String> =
+        remaining.into_iter().take(LISTED).map(|(object, why)| format!("{object}{why}")).collect();
+    let more = if count > LISTED { format!(" and {} more", count - LISTED) } else { String::new() };
+    let message = format!("the deadline passed, and still there are {}{more}", listed.join(", "));
+    Err(Error::new(ErrorKind::Timeout, message)
+        .help("see to what holds them and delete again: it goes on from there"))
+}
+
+/// Waits until the object is gone or another has its name, keeping in `remaining` what holds it.
+async fn gone(api: &Api, leaving: &Leaving, remaining: &Mutex<BTreeMap<ObjectRef, String>>) -> Result<()> {
     let mut pause = FIRST_POLL;
+    let ObjectRef { namespace, name, .. } = &leaving.reference;
     loop {
-        let ObjectRef { namespace, name, .. } = &leaving.reference;
         let live = api.get(&leaving.resource, namespace.as_deref(), name).await;
         let live =
             live.map_err(|e| Error::from(e).operation("delete").subject(leaving.reference.to_string()))?;
-        let same = live
-            .is_some_and(|live| live.pointer("/metadata/uid").and_then(Value::as_str) == Some(&leaving.uid));
-        if !same {
-            return Ok(());
+        let same = |live: &Value| live.pointer("/metadata/uid").and_then(Value::as_str) == Some(&leaving.uid);
+        let held = live.filter(same).map(|live| holders(&live));
+        {
+            let mut remaining = remaining.lock().unwrap_or_else(PoisonError::into_inner);
+            match held {
+                Some(holders) => remaining.insert(leaving.reference.clone(), holders),
+                None => remaining.remove(&leaving.reference),
+            };
+            if !remaining.contains_key(&leaving.reference) {
+                return Ok(());
+            }
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(LAST_POLL);
     }
+}
+
+/// What holds an object that is being deleted, to stand behind its name.
+fn holders(live: &Value) -> String {
+    let list = |path: &str| live.pointer(path).and_then(Value::as_array).into_iter().flatten();
+    let finalizers = list("/metadata/finalizers").chain(list("/spec/finalizers")).filter_map(Value::as_str);
+    let finalizers: Vec<&str> = finalizers.collect();
+    if finalizers.is_empty() { String::new() } else { format!(" (held by {})", finalizers.join(", ")) }
 }

@@ -97,7 +97,7 @@ fn walk_items(
     for item in names.iter().collect::<BTreeSet<_>>() {
         let (a, b) = (of(before_names, before, item), of(after_names, after, item));
         descend(path, &item.text, |path| {
-            walk(path, a.as_ref(), b.as_ref(), &shape.entry(&item.entry), found)
+            walk(path, a.as_ref(), b.as_ref(), &shape.entry(&item.entry), found);
         });
     }
     // The same items in another order are a change too.

@@ -130,6 +130,7 @@ async fn a_member_that_is_held_ends_the_deletion_at_its_deadline_and_the_next_on
     let short = options().deadline(Duration::from_millis(300));
     let error = cluster.delete_set("test", &short).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(error.to_string().contains("ConfigMap a/held (held by example.com/hold)"), "{error}");
     assert_eq!(cluster.sets(&options().owner).await.unwrap(), ["test"]);
 
     let maps: Api<ConfigMap> = Api::namespaced(cluster.client(), "a");
