@@ -151,7 +151,7 @@ struct House {
 struct Running {
     evaluator: Evaluator,
     monitor: AlertMonitor,
-    _couriers: JoinSet<()>,
+    couriers: JoinSet<()>,
 }
 
 impl House {
@@ -186,7 +186,7 @@ impl House {
         let builder = self.builder(notifiers).rule(rule).monitor(monitor.clone());
         let (evaluator, couriers) = builder.prepare().unwrap();
         evaluator.recall().await;
-        Running { evaluator, monitor, _couriers: couriers }
+        Running { evaluator, monitor, couriers }
     }
 
     /// Measures the rooms now, evaluates, and moves on a minute.
@@ -215,6 +215,7 @@ impl House {
 impl Running {
     /// Waits until nothing is queued for notifiers other than those that hang.
     async fn settled(&self) {
+        assert!(!self.couriers.is_empty() || self.monitor.status().notifiers.is_empty());
         wait_until(|| {
             let notifiers = self.monitor.status().notifiers;
             notifiers.iter().all(|notifier| notifier.queued == 0 || notifier.name == "hanging")
@@ -246,7 +247,7 @@ async fn an_alert_is_told_once_then_repeated_then_resolved_and_all_is_recorded()
     let engine = house.engine(House::rule(), &[&recorder]).await;
     house.minute(&engine, HOT).await;
     assert_eq!(house.value(metric("ALERTS").eq("alertstate", "pending")).await, Some(1.0));
-    assert_eq!(house.value(metric("ALERTS_FOR_STATE").into()).await, Some(START.as_secs_f64()));
+    assert_eq!(house.value(metric("ALERTS_FOR_STATE")).await, Some(START.as_secs_f64()));
     house.minute(&engine, HOT).await;
     assert_eq!(recorder.told(), Vec::<Vec<String>>::new());
     house.minute(&engine, HOT).await;
@@ -259,8 +260,8 @@ async fn an_alert_is_told_once_then_repeated_then_resolved_and_all_is_recorded()
     assert_eq!(recorder.told(), [["Hot attic firing"], ["Hot attic firing"]]);
     house.minute(&engine, COLD).await;
     assert_eq!(recorder.told().last().unwrap(), &["Hot attic resolved"]);
-    assert_eq!(house.value(metric("ALERTS").into()).await, None);
-    assert_eq!(house.value(metric("ALERTS_NOTIFIED").into()).await, None);
+    assert_eq!(house.value(metric("ALERTS")).await, None);
+    assert_eq!(house.value(metric("ALERTS_NOTIFIED")).await, None);
 
     let page = house
         .store
@@ -409,9 +410,9 @@ async fn a_call_that_takes_too_long_is_repeated() {
     let house = House::new();
     let hanging = Recorder::new("slow at first", &[Reaction::Hang]);
     let builder = house.builder(&[&hanging]).rule(House::rule().pending_for(Duration::ZERO));
-    let (evaluator, _couriers) = builder.call_deadline(Duration::from_millis(20)).prepare().unwrap();
+    let (evaluator, couriers) = builder.call_deadline(Duration::from_millis(20)).prepare().unwrap();
     let monitor = AlertMonitor(evaluator.shared.clone());
-    house.minute(&Running { evaluator, monitor, _couriers }, HOT).await;
+    house.minute(&Running { evaluator, monitor, couriers }, HOT).await;
     assert_eq!(hanging.told(), [["Hot attic firing"]]);
 }
 

@@ -166,15 +166,20 @@ impl TelemetryPlane for EmbeddedTelemetry {
     async fn stop(&self) -> Result<()> {
         let mut slot = self.running.lock().await;
         let Some(running) = slot.take() else { return Ok(()) };
+        // Before anything is awaited: if this future is dropped, everything stops at once.
+        self.shown().running = None;
         let stopped = running.stop().await;
         let mut last = running.summary(&self.config);
         last.endpoints.clear();
-        *self.shown() = Shown { running: None, last };
+        self.shown().last = last;
         stopped
     }
 
     async fn destroy(&self) -> Result<()> {
-        self.stop().await?;
+        if let Err(error) = self.stop().await {
+            // What was not written is to be deleted anyway; a store that is still open refuses that by itself.
+            tracing::warn!(%error, "telemetry did not stop in order before its data is deleted");
+        }
         let _held = self.running.lock().await;
         let temporary = self.temporary.lock().unwrap_or_else(PoisonError::into_inner).take();
         let place = self.config.place.clone();

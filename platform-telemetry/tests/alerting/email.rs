@@ -15,6 +15,8 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::AbortOnDropHandle;
 
+/// The files in `tls` are an authority and a certificate for `localhost` and `127.0.0.1` that serve no other purpose, and are valid for
+/// a century.
 const AUTHORITY: &[u8] = include_bytes!("tls/authority.pem");
 
 /// How a [`Server`] behaves.

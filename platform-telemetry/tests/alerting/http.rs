@@ -101,7 +101,7 @@ async fn a_webhook_gets_what_alertmanager_would_send() {
                     "startsAt": "2026-11-23T00:00:00.500Z",
                     "endsAt": "0001-01-01T00:00:00Z",
                     "generatorURL": console,
-                    "fingerprint": fingerprint(r#"alertname Hot house a platform shop room attic severity critical"#),
+                    "fingerprint": fingerprint("alertname Hot house a platform shop room attic severity critical"),
                 },
                 {
                     "status": "resolved",
@@ -110,7 +110,7 @@ async fn a_webhook_gets_what_alertmanager_would_send() {
                     "startsAt": "2026-11-23T00:00:00.500Z",
                     "endsAt": "2026-11-23T00:01:00.500Z",
                     "generatorURL": console,
-                    "fingerprint": fingerprint(r#"alertname Hot house a platform shop room cellar severity critical"#),
+                    "fingerprint": fingerprint("alertname Hot house a platform shop room cellar severity critical"),
                 },
             ],
         })
