@@ -72,7 +72,8 @@ impl Cluster {
             events: Recorder::new(store.clone()),
             store,
             behaviour,
-            queue: Queue::new(),
+            // What sums up pods is done once for all of the pods that changed.
+            queue: Queue::new(|work| matches!(work, Work::Object(key) if key.resource == PODS)),
             usage: Usage::default(),
             runtimes: HashMap::new(),
             unscheduled: HashSet::new(),

@@ -14,6 +14,8 @@ const LAST_RETRY: Duration = Duration::from_secs(30);
 /// A queue of work without duplicates.
 #[derive(Debug)]
 pub(super) struct Queue<W> {
+    is_urgent: fn(&W) -> bool,
+    urgent: VecDeque<W>,
     ready: VecDeque<W>,
     queued: HashSet<W>,
     timers: BinaryHeap<Reverse<(Instant, u64)>>,
@@ -24,8 +26,11 @@ pub(super) struct Queue<W> {
 }
 
 impl<W: Clone + Eq + Hash> Queue<W> {
-    pub(super) fn new() -> Self {
+    /// A queue that does urgent work before any other.
+    pub(super) fn new(is_urgent: fn(&W) -> bool) -> Self {
         Self {
+            is_urgent,
+            urgent: VecDeque::new(),
             ready: VecDeque::new(),
             queued: HashSet::new(),
             timers: BinaryHeap::new(),
@@ -39,7 +44,8 @@ impl<W: Clone + Eq + Hash> Queue<W> {
     /// Work to do as soon as possible.
     pub(super) fn push(&mut self, work: W) {
         if self.queued.insert(work.clone()) {
-            self.ready.push_back(work);
+            let line = if (self.is_urgent)(&work) { &mut self.urgent } else { &mut self.ready };
+            line.push_back(work);
         }
     }
 
@@ -80,14 +86,14 @@ impl<W: Clone + Eq + Hash> Queue<W> {
                 self.push(work);
             }
         }
-        let work = self.ready.pop_front()?;
+        let work = self.urgent.pop_front().or_else(|| self.ready.pop_front())?;
         self.queued.remove(&work);
         Some(work)
     }
 
     /// Whether work is due already.
     pub(super) fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
+        !(self.urgent.is_empty() && self.ready.is_empty())
     }
 
     /// When work is due next, if nothing is due now.
@@ -103,7 +109,7 @@ mod tests {
     #[test]
     fn work_is_done_once_however_often_it_is_asked_for() {
         let now = Instant::now();
-        let mut queue = Queue::new();
+        let mut queue = Queue::new(|_| false);
         for work in ["a", "b", "a"] {
             queue.push(work);
         }
@@ -113,10 +119,20 @@ mod tests {
     }
 
     #[test]
+    fn urgent_work_goes_first() {
+        let mut queue = Queue::new(|work: &&str| work.starts_with('!'));
+        for work in ["a", "!b", "c", "!d"] {
+            queue.push(work);
+        }
+        let order: Vec<&str> = std::iter::from_fn(|| queue.pop(Instant::now())).collect();
+        assert_eq!(order, ["!b", "!d", "a", "c"]);
+    }
+
+    #[test]
     fn the_earliest_time_counts() {
         let now = Instant::now();
         let later = |seconds| now + Duration::from_secs(seconds);
-        let mut queue = Queue::new();
+        let mut queue = Queue::new(|_| false);
         queue.push_at("a", later(5));
         queue.push_at("a", later(2));
         queue.push_at("a", later(9));
@@ -128,7 +144,7 @@ mod tests {
     #[test]
     fn failures_wait_longer_until_one_succeeds() {
         let now = Instant::now();
-        let mut queue = Queue::new();
+        let mut queue = Queue::new(|_| false);
         queue.retry("a", now);
         assert_eq!(queue.pop(now), None);
         assert_eq!(queue.pop(now + FIRST_RETRY), Some("a"));

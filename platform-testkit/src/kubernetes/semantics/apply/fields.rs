@@ -198,6 +198,9 @@ impl Comparison {
         for name in old.keys().chain(new.keys().filter(|name| !old.contains_key(*name))) {
             let default = schema.present_field(name).filter(|_| both_present);
             let [old, new] = [old, new].map(|object| object.get(name).or(default.as_ref()));
+            if old == new {
+                continue;
+            }
             self.descend(field_element(name), old, new, schema.field(name).0);
         }
     }

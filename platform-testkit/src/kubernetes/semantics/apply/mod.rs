@@ -153,7 +153,7 @@ pub fn track_update(ctx: &ApplyContext<'_>, live: Option<&Value>, new: &mut Valu
         let given = managers::read(new);
         if given.is_empty() { managers::read(before) } else { given }
     };
-    let comparison = Comparison::between(&without_managers(before), &without_managers(new), ctx.schema);
+    let comparison = Comparison::between(before, new, ctx.schema);
     let me = identity(ctx, UPDATE);
     settle(&mut managers, &me, &comparison);
     let mut taken = comparison.added.union(&comparison.modified);

@@ -1,5 +1,7 @@
 //! Built-in kinds as their `k8s-openapi` types see them.
 
+use std::borrow::Cow;
+
 use k8s_openapi::api::{
     admissionregistration::v1 as admission, apps::v1 as apps, autoscaling::v1 as autoscaling_v1,
     autoscaling::v2 as autoscaling, batch::v1 as batch, certificates::v1 as certificates,
@@ -20,8 +22,10 @@ const MAX_NUMERIC_QUANTITIES: usize = 1000;
 
 /// Fields of the wrong type and fields that the kind does not have. Nothing for kinds that are not built in.
 pub fn decode_builtin(group: &str, version: &str, kind: &str, object: &Value) -> Vec<Finding> {
-    let mut object = object.clone();
-    drop_nulls(&mut object);
+    let mut object = Cow::Borrowed(object);
+    if has_nulls(&object) {
+        drop_nulls(object.to_mut());
+    }
     match decoded(group, version, kind, &mut object) {
         None => Vec::new(),
         Some(Err(Refusal { path, why })) => vec![Finding {
@@ -48,6 +52,7 @@ pub fn decode_builtin(group: &str, version: &str, kind: &str, object: &Value) ->
 pub fn prune_builtin(group: &str, version: &str, kind: &str, object: &mut Value) {
     let mut copy = object.clone();
     drop_nulls(&mut copy);
+    let mut copy = Cow::Owned(copy);
     if let Some(Ok(known)) = decoded(group, version, kind, &mut copy) {
         retain_known(object, &known);
     }
@@ -65,29 +70,36 @@ pub(super) fn drop_nulls(value: &mut Value) {
     }
 }
 
+fn has_nulls(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Object(fields) => fields.values().any(has_nulls),
+        Value::Array(items) => items.iter().any(has_nulls),
+        _ => false,
+    }
+}
+
 struct Refusal {
     path: String,
     why: String,
 }
 
 /// The object as its type writes it. Quantities may be given as numbers, which the type does not read.
-fn decoded(group: &str, version: &str, kind: &str, object: &mut Value) -> Option<Result<Value, Refusal>> {
+fn decoded(
+    group: &str,
+    version: &str,
+    kind: &str,
+    object: &mut Cow<'_, Value>,
+) -> Option<Result<Value, Refusal>> {
     let mut result = round_trip(group, version, kind, object)?;
     for _ in 0..MAX_NUMERIC_QUANTITIES {
         let Err(refusal) = &result else { break };
         let quantity = refusal.why.contains("expected Quantity") || refusal.why.contains("expected a string");
-        let Some(Value::Number(number)) =
-            at_mut(object, &refusal.path).filter(|_| quantity).map(|value| &*value)
-        else {
-            break;
-        };
-        if !refusal.path.split('.').any(holds_quantities) {
+        if !quantity || !refusal.path.split('.').any(holds_quantities) {
             break;
         }
-        let text = Value::from(number.to_string());
-        if let Some(value) = at_mut(object, &refusal.path) {
-            *value = text;
-        }
+        let Some(value @ Value::Number(_)) = at_mut(object.to_mut(), &refusal.path) else { break };
+        *value = Value::from(value.to_string());
         result = round_trip(group, version, kind, object)?;
     }
     Some(result)
