@@ -2,7 +2,8 @@
 
 use super::{
     applyset::Hints,
-    review::{self, Member, Review, Verdict},
+    judge::{self, Member, Verdict},
+    review::{self, Review},
     stage::Stage,
 };
 use crate::{
@@ -176,7 +177,7 @@ async fn write(api: &Api, member: &Member, options: &ApplyOptions) -> Result<Obj
 
 /// A conflict in the words of a plan, others in the server's.
 fn refused_write(error: ApiError) -> Error {
-    match review::refused_change(error) {
+    match judge::refused_change(error) {
         Ok(ObjectChange::Conflict { owners }) => Error::new(ErrorKind::Conflict, owners.join(", "))
             .help("remove the field from the manifest or take it over with `force`"),
         Ok(ObjectChange::Recreate { reason }) => Error::new(ErrorKind::Unsupported, reason)
