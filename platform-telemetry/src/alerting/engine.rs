@@ -175,8 +175,8 @@ impl AlertEngineBuilder {
 ///
 /// # Behavior
 /// - Rules are evaluated at multiples of the interval, one after another. If an evaluation fails, its alerts stay as they are.
-/// - All that is new for a notifier at an evaluation goes to it as one [`Notification`](platform_core::alert::Notification). Each notifier has a queue and a task
-///   of its own, so that a slow one does not hold up others.
+/// - All that is new for a notifier at an evaluation goes to it as one [`Notification`](platform_core::alert::Notification). Each
+///   notifier has a queue and a task of its own, so that a slow one does not hold up others.
 /// - A notifier is told that an alert fires at least once, and again after the repeat interval; it is told that one is resolved if
 ///   it was told that it fires. Whom it could not reach, it tries again after 5 minutes.
 /// - A new engine on the same store goes on within an hour: what fired is not told again, and what was pending stays so for the rest

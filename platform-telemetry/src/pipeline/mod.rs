@@ -174,7 +174,7 @@ impl PipelineBuilder {
         });
         for (source, labels) in self.sources.into_iter().chain(own) {
             // A handle that was just made takes sources.
-            let _ = handle.add_source(source, labels);
+            let _ = handle.add_source(source, &labels);
         }
         handle
     }
@@ -203,8 +203,8 @@ impl PipelineHandle {
         self.counters.snapshot()
     }
 
-    /// Starts one more source. Fails with [`Cancelled`](ErrorKind::Cancelled) once the pipeline is being stopped.
-    pub fn add_source(&self, source: Arc<dyn TelemetrySource>, labels: Labels) -> Result<SourceId> {
+    /// Starts one more source, with labels put on everything it emits. Fails with [`Cancelled`](ErrorKind::Cancelled) once the pipeline is being stopped.
+    pub fn add_source(&self, source: Arc<dyn TelemetrySource>, labels: &Labels) -> Result<SourceId> {
         let mut inner = self.lock();
         let Some(emitter) = &inner.emitter else {
             return Err(Error::new(ErrorKind::Cancelled, "the pipeline has stopped")
@@ -215,7 +215,7 @@ impl PipelineHandle {
         let cancel = self.stop.child_token();
         let supervised = Supervised {
             id,
-            emitter: emitter.with_labels(&labels),
+            emitter: emitter.with_labels(labels),
             source,
             cancel: cancel.clone(),
             counters: Arc::clone(&self.counters),

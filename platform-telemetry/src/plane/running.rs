@@ -130,7 +130,7 @@ impl Running {
 
     fn watch_topology(&mut self, config: &Config) -> Result<()> {
         for (source, labels) in of_topology(&self.topology, config.interval, &config.clock) {
-            self.watched.push(self.pipeline.add_source(source, labels)?);
+            self.watched.push(self.pipeline.add_source(source, &labels)?);
         }
         Ok(())
     }

@@ -95,7 +95,7 @@ async fn everything_emitted_is_stored_once_with_its_labels() {
     let stats = pipeline.stats();
     assert_eq!((stats.logs_accepted, stats.logs_stored, stats.writes_in_flight), (1000, 1000, 0));
     assert!(stats.sources.iter().all(|s| s.state == SourceState::Ended), "{stats:?}");
-    assert!(pipeline.add_source(one, Labels::empty()).is_err());
+    assert!(pipeline.add_source(one, &Labels::empty()).is_err());
     pipeline.shutdown(PATIENCE).await.unwrap();
 }
 
@@ -134,7 +134,7 @@ async fn failures_are_retried_and_panics_and_refusals_acknowledged() {
     for fault in [Fault::Refuse, Fault::Panic] {
         sink.fail([fault]);
         let refused = Numbers::new("refused", 1);
-        pipeline.add_source(refused.clone(), Labels::empty()).unwrap();
+        pipeline.add_source(refused.clone(), &Labels::empty()).unwrap();
         eventually("it is acknowledged as failed", || refused.failures() == [0]).await;
     }
     let stats = pipeline.stats();
@@ -257,7 +257,7 @@ async fn a_source_can_be_taken_out_and_the_pipeline_speaks_of_itself() {
         .batch_wait(Duration::from_millis(5))
         .start();
     let idle = Arc::new(Faulty { failures: 0.into(), how: || Ok(()) });
-    let id = pipeline.add_source(idle, Labels::empty()).unwrap();
+    let id = pipeline.add_source(idle, &Labels::empty()).unwrap();
     let stored = |value: f64| {
         let sink = sink.clone();
         move || {
