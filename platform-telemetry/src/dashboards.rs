@@ -10,6 +10,9 @@ use platform_core::{
 };
 use std::time::Duration;
 
+/// Short enough that what happens now is seen to move.
+const WINDOW: Duration = Duration::from_secs(5 * 60);
+
 /// The window of rates: four scrapes of 15 seconds, by the usual rule.
 const RATE: Duration = Duration::from_secs(60);
 
@@ -23,6 +26,7 @@ const CLUSTER: [&str; 2] = ["cluster", "environment"];
 /// With `cpu_alert`, the CPU panel draws what that rule watches and marks its limit; otherwise the CPU use over the last minute.
 pub fn platform_overview(cpu_alert: Option<&AlertRule>) -> Dashboard {
     Dashboard::new("platform-overview", "Platform overview")
+        .window(WINDOW)
         .panel(cpu(cpu_alert))
         .panel(memory_percent())
         .panel(memory_bytes().width(8))
@@ -38,6 +42,7 @@ pub fn platform_overview(cpu_alert: Option<&AlertRule>) -> Dashboard {
 /// `applications`: replicas, restarts and waiting containers by environment and application.
 pub fn applications() -> Dashboard {
     Dashboard::new("applications", "Applications")
+        .window(WINDOW)
         .panel(availability())
         .panel(running_pods())
         .panel(replicas().width(12))

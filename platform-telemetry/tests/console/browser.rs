@@ -83,6 +83,43 @@ async fn the_page_fits_small_screens() {
     fixture.stop().await;
 }
 
+#[tokio::test]
+#[ignore = "needs chromium"]
+async fn a_page_that_is_looked_at_once_finishes_loading() {
+    let fixture = Fixture::start_at(Arc::new(SystemClock)).await;
+    fixture.wait_until_firing().await;
+    let profile = tempfile::tempdir().unwrap();
+    let dump = Command::new(program())
+        .args(FLAGS)
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .args(["--window-size=1400,4000", "--virtual-time-budget=6000", "--dump-dom"])
+        .arg(fixture.url("?live=off"))
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let dump = timeout(Duration::from_secs(60), dump).await.expect("it finishes").unwrap();
+    let dom = String::from_utf8(dump.stdout).unwrap();
+    for expected in ["Snapshot", "shop-production", "testing is hot", "payment was slow", "71.5", "<canvas"] {
+        assert!(dom.contains(expected), "{expected} is not in {dom}");
+    }
+    fixture.stop().await;
+}
+
+const FLAGS: [&str; 8] = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+];
+
+fn program() -> String {
+    std::env::var("PLATFORM_CHROMIUM").unwrap_or_else(|_| "chromium".to_owned())
+}
+
 /// A page of a headless Chromium.
 struct Browser {
     process: Child,
@@ -98,13 +135,11 @@ struct Browser {
 impl Browser {
     async fn open(url: &str, width: u32) -> Self {
         let profile = tempfile::tempdir().unwrap();
-        let program = std::env::var("PLATFORM_CHROMIUM").unwrap_or_else(|_| "chromium".to_owned());
         // DevTools' pipe is the file descriptors 3 and 4, which only a shell can set.
         let mut process = Command::new("sh")
-            .args(["-c", r#"exec "$0" "$@" 3<&0 4>&1 0</dev/null 1>/dev/null"#, &program])
-            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
-            .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
-            .args(["--remote-debugging-pipe"])
+            .args(["-c", r#"exec "$0" "$@" 3<&0 4>&1 0</dev/null 1>/dev/null"#, &program()])
+            .args(FLAGS)
+            .arg("--remote-debugging-pipe")
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

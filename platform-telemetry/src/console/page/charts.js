@@ -219,7 +219,7 @@ class Panel {
     const bytes = unit.startsWith("bytes");
     return {
       ...this.size(),
-      padding: [8, 4, 0, 0],
+      padding: [8, 16, 0, 0],
       legend: { show: false },
       cursor: {
         sync: { key: this.dashboard.uid, setSeries: false },
