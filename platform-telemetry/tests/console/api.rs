@@ -1,6 +1,6 @@
 //! What the API answers.
 
-use crate::fixture::{Fixture, NOON, status};
+use crate::fixture::{Fixture, NOW, status};
 use platform_core::{
     dashboard::DashboardTarget,
     telemetry::{Batch, LogPage, LogRecord, Severity, TelemetrySink},
@@ -61,7 +61,7 @@ async fn dashboards_are_listed_with_their_queries() {
 #[tokio::test]
 async fn a_panel_is_evaluated_on_one_grid_with_legends() {
     let fixture = Fixture::start().await;
-    let to = NOON.as_millis();
+    let to = NOW.as_millis();
     let path = format!("api/v1/dashboards/house/panels/1?from={}&to={to}&step=60000", to - 240_000);
     let data = fixture.get(&path).await;
     assert_eq!(data["type"], "series");
@@ -102,7 +102,7 @@ async fn logs_are_found_by_words_labels_severity_and_time() {
     assert_eq!(search("text=payment+-slow&cluster=shop-testing").await.0, ["started the payment service"]);
     let (records, total) = search("cluster=shop-testing&limit=1").await;
     assert_eq!((records.len(), total), (1, 2));
-    let long_ago = NOON.as_millis() - 7_300_000;
+    let long_ago = NOW.as_millis() - 7_300_000;
     let parameters = format!("cluster=shop-testing&from={long_ago}&to={}", long_ago + 200_000);
     assert_eq!(search(&parameters).await.0, ["two hours ago"]);
     fixture.stop().await;
@@ -113,7 +113,7 @@ async fn an_overlong_record_is_cut_between_characters() {
     let fixture = Fixture::start().await;
     let body = format!("xylophone {}", "ü".repeat(20_000));
     let labels = platform_core::telemetry::Labels::empty();
-    let record = LogRecord { timestamp: NOON, severity: Severity::Info, body, labels };
+    let record = LogRecord { timestamp: NOW, severity: Severity::Info, body, labels };
     fixture.store.write(Batch::logs(vec![record])).await.unwrap();
     let page = fixture.get("api/v1/logs?text=xylophone").await;
     let body = page["records"][0]["body"].as_str().unwrap();

@@ -23,7 +23,7 @@ use std::{
 };
 
 /// 2026-11-23T00:00:00Z
-pub(crate) const NOON: Timestamp = Timestamp::from_millis(1_795_392_000_000);
+pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_795_392_000_000);
 
 /// A platform that says what it is told to say.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ pub(crate) fn status() -> Value {
         })
     };
     json!({
-        "at": NOON.as_millis(), "platform": "shop", "provider": "local", "simulated": true,
+        "at": NOW.as_millis(), "platform": "shop", "provider": "local", "simulated": true,
         "isolation": "cluster-per-environment",
         "environments": [
             {"name": "testing", "protected": false, "cluster": "shop-testing",
@@ -87,7 +87,7 @@ pub(crate) struct Fixture {
 impl Fixture {
     /// At a time that stands still.
     pub(crate) async fn start() -> Self {
-        Self::start_at(Arc::new(ManualClock::new(NOON))).await
+        Self::start_at(Arc::new(ManualClock::new(NOW))).await
     }
 
     pub(crate) async fn start_at(clock: Arc<dyn Clock>) -> Self {
