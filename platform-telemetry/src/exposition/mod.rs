@@ -139,6 +139,7 @@ fn read_line(
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp)] // Values are read, not computed.
 mod tests {
     use super::*;
     use platform_core::telemetry::{Labels, MetricKind};
@@ -312,7 +313,7 @@ rpc_duration_seconds_count 2693
         }
 
         #[test]
-        fn nothing_that_looks_like_the_format_makes_it_panic(text in r##"([a-c_:{}"=,\\\n#0-9.eE+\- ]|TYPE|HELP|NaN|é){0,80}"##) {
+        fn nothing_that_looks_like_the_format_makes_it_panic(text in r#"([a-c_:{}"=,\\\n#0-9.eE+\- ]|TYPE|HELP|NaN|é){0,80}"#) {
             let scrape = parse(text.as_bytes(), NOW, &Limits::default());
             prop_assert!(scrape.samples.len() + scrape.errors.len() <= text.lines().count().max(1));
         }

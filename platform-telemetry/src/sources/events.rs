@@ -80,6 +80,8 @@ pub struct TracingStats {
 struct Counts {
     queued: AtomicU64,
     dropped: AtomicU64,
+    /// How many of the dropped were told.
+    told: AtomicU64,
 }
 
 /// Takes events; made by [`tracing_source`].
@@ -287,15 +289,14 @@ impl TelemetrySource for TracingSource {
     }
 
     async fn run(&self, out: &Emitter, shutdown: &CancellationToken) -> Result<()> {
-        let mut receiver = self.receiver.lock().await;
-        let mut told = 0;
+        let mut queue = self.receiver.lock().await;
         loop {
             let mut records = Vec::with_capacity(BATCH_RECORDS);
             let stopping = tokio::select! {
                 // What was logged before the end is still emitted.
                 biased;
                 () = shutdown.cancelled() => true,
-                received = receiver.recv_many(&mut records, BATCH_RECORDS) => received == 0,
+                taken = queue.recv_many(&mut records, BATCH_RECORDS) => taken == 0,
             };
             if !stopping && records.len() < BATCH_RECORDS {
                 tokio::select! {
@@ -304,14 +305,14 @@ impl TelemetrySource for TracingSource {
                 }
             }
             while records.len() < BATCH_RECORDS
-                && let Ok(record) = receiver.try_recv()
+                && let Ok(record) = queue.try_recv()
             {
                 records.push(record);
             }
             let dropped = self.stats().dropped;
-            if dropped > told {
-                records.push(Self::gap(dropped - told));
-                told = dropped;
+            let untold = dropped - self.counts.told.swap(dropped, Ordering::Relaxed);
+            if untold > 0 {
+                records.push(Self::gap(untold));
             }
             let last = stopping && records.len() < BATCH_RECORDS;
             if !records.is_empty() {

@@ -129,8 +129,12 @@ async fn an_embedded_cluster_is_told_in_the_names_of_kube_state_metrics() {
     let quota = json!({
         "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "small"},
         "spec": {"hard": {"requests.cpu": "4"}},
+        "status": {"hard": {"requests.cpu": "4"}, "used": {"requests.cpu": "500m"}},
     });
-    send(&api, &client, post.clone(), "api/v1/namespaces/team/resourcequotas", Some(quota)).await;
+    send(&api, &client, post.clone(), "api/v1/namespaces/team/resourcequotas", Some(quota.clone())).await;
+    // The controller that counts is not simulated.
+    let status = "api/v1/namespaces/team/resourcequotas/small/status";
+    send(&api, &client, reqwest::Method::PUT, status, Some(quota)).await;
     send(&api, &client, post.clone(), "apis/apps/v1/namespaces/team/deployments", Some(deployment())).await;
     let event = json!({
         "apiVersion": "v1", "kind": "Event", "metadata": {"name": "web.1"},
@@ -182,6 +186,7 @@ async fn an_embedded_cluster_is_told_in_the_names_of_kube_state_metrics() {
         ),
         ("kube_replicaset_spec_replicas", team.to_vec(), 2.0),
         ("kube_resourcequota", with(&[("resource", "requests.cpu"), ("type", "hard")]), 4.0),
+        ("kube_resourcequota", with(&[("resource", "requests.cpu"), ("type", "used")]), 0.5),
         ("kube_node_status_condition", vec![("condition", "Ready"), ("status", "true")], 1.0),
     ] {
         assert_eq!(value(metric, &labels), Some(expected), "{metric} {labels:?}");

@@ -116,7 +116,14 @@ async fn bad_targets_are_down_and_none_of_their_answer_is_kept() {
         )
         .route("/words", get(|| async { "no metrics here\nat all, really\n" }))
         .route("/big", get(|| async { "kept 1\n".repeat(5_000) }))
-        .route("/many", get(|| async { (0..51).map(|n| format!("kept{n} 1\n")).collect::<String>() }))
+        .route(
+            "/many",
+            get(|| async {
+                (0..51)
+                    .flat_map(|n| ["kept".to_owned(), n.to_string(), " 1\n".to_owned()])
+                    .collect::<String>()
+            }),
+        )
         .route(
             "/slow",
             get(|| async {

@@ -38,8 +38,8 @@ fn open(path: &Path) -> File {
 }
 
 fn write(log: &mut File, lines: std::ops::Range<u32>) {
-    let text: String = lines.map(|n| format!("line-{n}\n")).collect();
-    log.write_all(text.as_bytes()).unwrap();
+    let text: Vec<_> = lines.map(|n| format!("line-{n}\n")).collect();
+    log.write_all(text.concat().as_bytes()).unwrap();
 }
 
 fn expected(lines: u32) -> Vec<String> {
@@ -119,6 +119,34 @@ async fn an_outage_of_the_sink_and_an_abrupt_end_lose_nothing() {
     stored.dedup();
     assert_eq!(stored, expected(600));
     assert_eq!(source.stats().lines_lost, 0);
+}
+
+#[tokio::test]
+async fn files_that_are_rotated_while_the_sink_stalls_are_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("app.log");
+    let sink = TestSink::new();
+    sink.stall();
+    // Everything that can be held back is held back: the channel is full after the first lines.
+    let source = Arc::new(tail(directory.path()).build().unwrap());
+    let pipeline = Pipeline::builder(sink.clone())
+        .source(source.clone())
+        .capacity(1)
+        .batch_records(1)
+        .writes_in_flight(1)
+        .start();
+    for rotation in 0..6 {
+        let mut log = open(&path);
+        write(&mut log, rotation * 10..(rotation + 1) * 10);
+        let seen = u64::from(rotation) + 1;
+        eventually("the file is found", || source.stats().files == seen).await;
+        std::fs::rename(&path, directory.path().join(format!("app.log.{rotation}"))).unwrap();
+    }
+    assert_eq!(source.stats().lines_delivered, 0);
+    sink.resume();
+    eventually("all files are read", || source.stats().lines_delivered == 60).await;
+    pipeline.shutdown(PATIENCE).await.unwrap();
+    assert_eq!(sorted(&sink), expected(60));
 }
 
 #[tokio::test]

@@ -36,11 +36,11 @@ impl Events {
         let (mut records, mut fresh) = (Vec::new(), Vec::new());
         let mut present = HashSet::new();
         for event in listed.iter().map(Object::new) {
-            let (uid, count) = (event.uid(), count(&event));
+            let (uid, count) = (event.uid(), count(event));
             present.insert(uid);
             if self.emitted.get(uid).is_none_or(|emitted| *emitted < count) {
                 let own = labels(event.namespace());
-                records.push(record(&event, read, &own));
+                records.push(record(event, read, &own));
                 fresh.push((uid.to_owned(), count));
             }
         }
@@ -70,12 +70,12 @@ impl Events {
 }
 
 /// How often it was seen: a series counts for itself, and what is new counts once.
-fn count(event: &Object<'_>) -> u64 {
+fn count(event: Object<'_>) -> u64 {
     let count = event.number("/series/count").or_else(|| event.number("/count"));
     count.map_or(1, |count| (count as u64).max(1))
 }
 
-fn record(event: &Object<'_>, read: Timestamp, labels: &Labels) -> LogRecord {
+fn record(event: Object<'_>, read: Timestamp, labels: &Labels) -> LogRecord {
     let or = |one: &str, other: &str| {
         let text = event.text(one);
         if text.is_empty() { event.text(other).to_owned() } else { text.to_owned() }

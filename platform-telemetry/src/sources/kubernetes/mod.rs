@@ -30,7 +30,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 type NamespaceLabels = dyn Fn(&str) -> Option<Labels> + Send + Sync;
-type Describe = fn(&Object<'_>, &mut SampleSet);
+type Describe = fn(Object<'_>, &mut SampleSet);
 
 /// How long a list may take before the reading goes on without it.
 const LIST_DEADLINE: Duration = Duration::from_secs(30);
@@ -159,7 +159,7 @@ impl ClusterStateSource {
             let object = Object::new(object);
             let namespace = if kind == "Namespace" { object.name() } else { object.namespace() };
             let set = by_namespace.entry(namespace).or_insert_with(|| SampleSet::new(at));
-            describe(&object, set);
+            describe(object, set);
         }
         let labelled = by_namespace.into_iter().flat_map(|(namespace, set)| {
             fan_out(&set.into_samples(), std::slice::from_ref(&self.of_namespace(namespace)))

@@ -14,28 +14,28 @@ impl<'a> Object<'a> {
         Self(value)
     }
 
-    pub(super) fn text(&self, pointer: &str) -> &'a str {
+    pub(super) fn text(self, pointer: &str) -> &'a str {
         self.0.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
     }
 
-    pub(super) fn number(&self, pointer: &str) -> Option<f64> {
+    pub(super) fn number(self, pointer: &str) -> Option<f64> {
         self.0.pointer(pointer).and_then(Value::as_f64)
     }
 
-    pub(super) fn flag(&self, pointer: &str) -> bool {
+    pub(super) fn flag(self, pointer: &str) -> bool {
         self.0.pointer(pointer).and_then(Value::as_bool).unwrap_or_default()
     }
 
-    pub(super) fn has(&self, pointer: &str) -> bool {
+    pub(super) fn has(self, pointer: &str) -> bool {
         self.0.pointer(pointer).is_some_and(|value| !value.is_null())
     }
 
-    pub(super) fn items(&self, pointer: &str) -> impl Iterator<Item = Object<'a>> + use<'a> {
+    pub(super) fn items(self, pointer: &str) -> impl Iterator<Item = Object<'a>> + use<'a> {
         self.0.pointer(pointer).and_then(Value::as_array).into_iter().flatten().map(Object)
     }
 
     /// Quantities by resource: `status.capacity`, `spec.hard`.
-    pub(super) fn quantities(&self, pointer: &str) -> impl Iterator<Item = (&'a str, f64)> + use<'a> {
+    pub(super) fn quantities(self, pointer: &str) -> impl Iterator<Item = (&'a str, f64)> + use<'a> {
         let map = self.0.pointer(pointer).and_then(Value::as_object).into_iter().flatten();
         map.filter_map(|(resource, quantity)| {
             let amount = match quantity {
@@ -47,40 +47,40 @@ impl<'a> Object<'a> {
     }
 
     /// The first of `pointers` where there is a time.
-    pub(super) fn time(&self, pointers: &[&str]) -> Option<Timestamp> {
+    pub(super) fn time(self, pointers: &[&str]) -> Option<Timestamp> {
         pointers.iter().find_map(|pointer| {
             let time: jiff::Timestamp = self.text(pointer).parse().ok()?;
             Some(Timestamp::from(SystemTime::from(time)))
         })
     }
 
-    pub(super) fn name(&self) -> &'a str {
+    pub(super) fn name(self) -> &'a str {
         self.text("/metadata/name")
     }
 
-    pub(super) fn namespace(&self) -> &'a str {
+    pub(super) fn namespace(self) -> &'a str {
         self.text("/metadata/namespace")
     }
 
-    pub(super) fn uid(&self) -> &'a str {
+    pub(super) fn uid(self) -> &'a str {
         self.text("/metadata/uid")
     }
 
     /// The owner that controls it: its kind and name.
-    pub(super) fn controller(&self) -> Option<(&'a str, &'a str)> {
+    pub(super) fn controller(self) -> Option<(&'a str, &'a str)> {
         let owner = self.items("/metadata/ownerReferences").find(|owner| owner.flag("/controller"))?;
         Some((owner.text("/kind"), owner.text("/name")))
     }
 
     /// `…_created` in seconds since the epoch.
-    pub(super) fn created(&self, metric: &str, labels: &[(&str, &str)], set: &mut SampleSet) {
+    pub(super) fn created(self, metric: &str, labels: &[(&str, &str)], set: &mut SampleSet) {
         if let Some(time) = self.time(&["/metadata/creationTimestamp"]) {
             set.gauge(metric, labels, time.as_secs_f64());
         }
     }
 
     /// A sample for each owner.
-    pub(super) fn owners(&self, metric: &str, labels: &[(&str, &str)], set: &mut SampleSet) {
+    pub(super) fn owners(self, metric: &str, labels: &[(&str, &str)], set: &mut SampleSet) {
         for owner in self.items("/metadata/ownerReferences") {
             let is_controller = if owner.flag("/controller") { "true" } else { "false" };
             let more = [
@@ -112,7 +112,7 @@ pub(super) fn condition_status(
     metric: &str,
     labels: &[(&str, &str)],
     label: &str,
-    condition: &Object<'_>,
+    condition: Object<'_>,
 ) {
     let status = condition.text("/status").to_ascii_lowercase();
     one_of(set, metric, labels, (label, &["true", "false", "unknown"]), &status);

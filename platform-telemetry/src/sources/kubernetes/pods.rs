@@ -3,7 +3,7 @@
 use super::object::{Object, condition_status, one_of, resource_and_unit};
 use crate::sources::samples::SampleSet;
 
-pub(super) fn pod(pod: &Object<'_>, set: &mut SampleSet) {
+pub(super) fn pod(pod: Object<'_>, set: &mut SampleSet) {
     const PHASES: [&str; 5] = ["Pending", "Succeeded", "Failed", "Unknown", "Running"];
     let labels = [("namespace", pod.namespace()), ("pod", pod.name()), ("uid", pod.uid())];
     let (controller_kind, controller) = pod.controller().unwrap_or_default();
@@ -32,22 +32,22 @@ pub(super) fn pod(pod: &Object<'_>, set: &mut SampleSet) {
     }
     for condition in pod.items("/status/conditions") {
         match condition.text("/type") {
-            "Ready" => condition_status(set, "kube_pod_status_ready", &labels, "condition", &condition),
+            "Ready" => condition_status(set, "kube_pod_status_ready", &labels, "condition", condition),
             "PodScheduled" => {
-                condition_status(set, "kube_pod_status_scheduled", &labels, "condition", &condition)
+                condition_status(set, "kube_pod_status_scheduled", &labels, "condition", condition);
             }
             _ => {}
         }
     }
     for container in pod.items("/spec/containers") {
-        resources(pod, &container, &labels, set);
+        resources(pod, container, &labels, set);
     }
     for status in pod.items("/status/containerStatuses") {
-        container(&status, &labels, set);
+        container(status, &labels, set);
     }
 }
 
-fn container(status: &Object<'_>, pod: &[(&str, &str)], set: &mut SampleSet) {
+fn container(status: Object<'_>, pod: &[(&str, &str)], set: &mut SampleSet) {
     let labels = [pod, &[("container", status.text("/name"))]].concat();
     let info = [
         ("image", status.text("/image")),
@@ -77,7 +77,7 @@ fn container(status: &Object<'_>, pod: &[(&str, &str)], set: &mut SampleSet) {
     }
 }
 
-fn resources(pod: &Object<'_>, container: &Object<'_>, labels: &[(&str, &str)], set: &mut SampleSet) {
+fn resources(pod: Object<'_>, container: Object<'_>, labels: &[(&str, &str)], set: &mut SampleSet) {
     for (metric, pointer) in [
         ("kube_pod_container_resource_requests", "/resources/requests"),
         ("kube_pod_container_resource_limits", "/resources/limits"),

@@ -3,7 +3,7 @@
 use super::object::{Object, condition_status, one_of, resource_and_unit};
 use crate::sources::samples::SampleSet;
 
-pub(super) fn node(node: &Object<'_>, set: &mut SampleSet) {
+pub(super) fn node(node: Object<'_>, set: &mut SampleSet) {
     let label = [("node", node.name())];
     let internal = node.items("/status/addresses").find(|address| address.text("/type") == "InternalIP");
     let info = |field: &str| node.text(&format!("/status/nodeInfo/{field}"));
@@ -25,7 +25,7 @@ pub(super) fn node(node: &Object<'_>, set: &mut SampleSet) {
     set.gauge("kube_node_spec_unschedulable", &label, f64::from(u8::from(unschedulable)));
     for condition in node.items("/status/conditions") {
         let labels = [label[0], ("condition", condition.text("/type"))];
-        condition_status(set, "kube_node_status_condition", &labels, "status", &condition);
+        condition_status(set, "kube_node_status_condition", &labels, "status", condition);
     }
     for (metric, pointer) in [
         ("kube_node_status_capacity", "/status/capacity"),
@@ -39,14 +39,14 @@ pub(super) fn node(node: &Object<'_>, set: &mut SampleSet) {
     }
 }
 
-pub(super) fn namespace(namespace: &Object<'_>, set: &mut SampleSet) {
+pub(super) fn namespace(namespace: Object<'_>, set: &mut SampleSet) {
     let label = [("namespace", namespace.name())];
     namespace.created("kube_namespace_created", &label, set);
     let phase = namespace.text("/status/phase");
     one_of(set, "kube_namespace_status_phase", &label, ("phase", &["Active", "Terminating"]), phase);
 }
 
-pub(super) fn service(service: &Object<'_>, set: &mut SampleSet) {
+pub(super) fn service(service: Object<'_>, set: &mut SampleSet) {
     let labels = [("namespace", service.namespace()), ("service", service.name()), ("uid", service.uid())];
     let info = [
         ("cluster_ip", service.text("/spec/clusterIP")),
@@ -62,7 +62,7 @@ pub(super) fn service(service: &Object<'_>, set: &mut SampleSet) {
     service.created("kube_service_created", &labels, set);
 }
 
-pub(super) fn resource_quota(quota: &Object<'_>, set: &mut SampleSet) {
+pub(super) fn resource_quota(quota: Object<'_>, set: &mut SampleSet) {
     let labels = [("namespace", quota.namespace()), ("resourcequota", quota.name())];
     quota.created("kube_resourcequota_created", &labels, set);
     for (kind, pointer) in [("hard", "/status/hard"), ("used", "/status/used")] {
@@ -73,7 +73,7 @@ pub(super) fn resource_quota(quota: &Object<'_>, set: &mut SampleSet) {
     }
 }
 
-pub(super) fn persistent_volume_claim(claim: &Object<'_>, set: &mut SampleSet) {
+pub(super) fn persistent_volume_claim(claim: Object<'_>, set: &mut SampleSet) {
     let labels = [("namespace", claim.namespace()), ("persistentvolumeclaim", claim.name())];
     let info = [
         ("storageclass", claim.text("/spec/storageClassName")),

@@ -5,7 +5,7 @@ use crate::sources::samples::SampleSet;
 
 /// Numbers of an object: a suffix of the metric, and where the number stands. What is not there is zero.
 fn numbers(
-    object: &Object<'_>,
+    object: Object<'_>,
     set: &mut SampleSet,
     prefix: &str,
     labels: &[(&str, &str)],
@@ -16,7 +16,7 @@ fn numbers(
     }
 }
 
-pub(super) fn deployment(deployment: &Object<'_>, set: &mut SampleSet) {
+pub(super) fn deployment(deployment: Object<'_>, set: &mut SampleSet) {
     let labels = [("namespace", deployment.namespace()), ("deployment", deployment.name())];
     deployment.created("kube_deployment_created", &labels, set);
     let paused = f64::from(u8::from(deployment.flag("/spec/paused")));
@@ -35,11 +35,11 @@ pub(super) fn deployment(deployment: &Object<'_>, set: &mut SampleSet) {
     for condition in deployment.items("/status/conditions") {
         let more = [("condition", condition.text("/type")), ("reason", condition.text("/reason"))];
         let labels = [labels.as_slice(), &more].concat();
-        condition_status(set, "kube_deployment_status_condition", &labels, "status", &condition);
+        condition_status(set, "kube_deployment_status_condition", &labels, "status", condition);
     }
 }
 
-pub(super) fn stateful_set(stateful_set: &Object<'_>, set: &mut SampleSet) {
+pub(super) fn stateful_set(stateful_set: Object<'_>, set: &mut SampleSet) {
     let labels = [("namespace", stateful_set.namespace()), ("statefulset", stateful_set.name())];
     stateful_set.created("kube_statefulset_created", &labels, set);
     let wanted = [
@@ -55,7 +55,7 @@ pub(super) fn stateful_set(stateful_set: &Object<'_>, set: &mut SampleSet) {
     numbers(stateful_set, set, "kube_statefulset", &labels, &wanted);
 }
 
-pub(super) fn daemon_set(daemon_set: &Object<'_>, set: &mut SampleSet) {
+pub(super) fn daemon_set(daemon_set: Object<'_>, set: &mut SampleSet) {
     let labels = [("namespace", daemon_set.namespace()), ("daemonset", daemon_set.name())];
     daemon_set.created("kube_daemonset_created", &labels, set);
     let wanted = [
@@ -72,7 +72,7 @@ pub(super) fn daemon_set(daemon_set: &Object<'_>, set: &mut SampleSet) {
     numbers(daemon_set, set, "kube_daemonset", &labels, &wanted);
 }
 
-pub(super) fn replica_set(replica_set: &Object<'_>, set: &mut SampleSet) {
+pub(super) fn replica_set(replica_set: Object<'_>, set: &mut SampleSet) {
     let labels = [("namespace", replica_set.namespace()), ("replicaset", replica_set.name())];
     replica_set.created("kube_replicaset_created", &labels, set);
     replica_set.owners("kube_replicaset_owner", &labels, set);
@@ -87,7 +87,7 @@ pub(super) fn replica_set(replica_set: &Object<'_>, set: &mut SampleSet) {
     numbers(replica_set, set, "kube_replicaset", &labels, &wanted);
 }
 
-pub(super) fn job(job: &Object<'_>, set: &mut SampleSet) {
+pub(super) fn job(job: Object<'_>, set: &mut SampleSet) {
     /// Why jobs fail, as far as kube-state-metrics tells apart.
     const REASONS: [&str; 3] = ["BackoffLimitExceeded", "DeadlineExceeded", "Evicted"];
     let labels = [("namespace", job.namespace()), ("job_name", job.name())];
@@ -131,8 +131,8 @@ pub(super) fn job(job: &Object<'_>, set: &mut SampleSet) {
     }
     for condition in job.items("/status/conditions") {
         match condition.text("/type") {
-            "Complete" => condition_status(set, "kube_job_complete", &labels, "condition", &condition),
-            "Failed" => condition_status(set, "kube_job_failed", &labels, "condition", &condition),
+            "Complete" => condition_status(set, "kube_job_complete", &labels, "condition", condition),
+            "Failed" => condition_status(set, "kube_job_failed", &labels, "condition", condition),
             _ => {}
         }
     }

@@ -17,7 +17,7 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered}
 use platform_core::{
     Error, ErrorKind, Result,
     clock::{Clock, SystemClock},
-    telemetry::{Batch, Emitter, Labels, TelemetrySource},
+    telemetry::{Batch, Delivery, Emitter, Labels, LogRecord, TelemetrySource},
 };
 use stats::Counters;
 use std::{
@@ -153,12 +153,8 @@ impl Run<'_> {
             let read = self.poll(IN_FLIGHT.saturating_sub(self.deliveries.len())).await?;
             let busy = !read.is_empty();
             for batched in read {
-                let delivery = tokio::select! {
-                    biased;
-                    // What was read and not emitted is not durable, and so read again.
-                    () = shutdown.cancelled() => return Ok(()),
-                    emitted = out.emit(Batch::logs(batched.records)) => emitted?,
-                };
+                // What was read and not emitted is not durable, and so read again.
+                let Some(delivery) = self.emit(batched.records, out, shutdown).await? else { return Ok(()) };
                 let (follower, ticket) = (batched.follower, batched.ticket);
                 self.deliveries.push(
                     async move {
@@ -197,6 +193,31 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Emits records; `None` when it is to end first.
+    ///
+    /// Being held back may take long, while files are rotated twice: those in between must be found all the same.
+    async fn emit(
+        &mut self,
+        records: Vec<LogRecord>,
+        out: &Emitter,
+        shutdown: &CancellationToken,
+    ) -> Result<Option<Delivery>> {
+        let emitted = out.emit(Batch::logs(records));
+        tokio::pin!(emitted);
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return Ok(None),
+                delivery = &mut emitted => return delivery.map(Some),
+                () = tokio::time::sleep(self.tail.poll_interval) => {}
+            }
+            self.poll(0).await?;
+            if self.tailer.as_mut().is_some_and(Tailer::take_unwritten) {
+                self.save().await;
+            }
+        }
     }
 
     /// Waits for what is under way, so that an orderly end repeats nothing.

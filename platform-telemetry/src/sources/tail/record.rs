@@ -68,7 +68,7 @@ fn from_text(line: &str, read: Timestamp) -> (Option<Timestamp>, Option<Severity
     let unbracketed = rest.strip_prefix('[').unwrap_or(rest);
     let (time, rest) = match zoned(unbracketed).or_else(|| bsd(unbracketed, read)) {
         Some((time, length)) => (Some(time), unbracketed.get(length..).unwrap_or_default()),
-        None => (logfmt(rest, &["time", "ts"]).and_then(|text| zoned(text)).map(|(time, _)| time), rest),
+        None => (logfmt(rest, &["time", "ts"]).and_then(zoned).map(|(time, _)| time), rest),
     };
     let severity = priority.or_else(|| {
         if let Some(level) = logfmt(rest, &["level", "lvl", "severity"]) {

@@ -229,12 +229,11 @@ impl Tailer {
         });
         let offset = match former.map(|at| self.former.swap_remove(at)) {
             Some(position) if position.fits(&file)? => position.offset,
-            // The number belongs to another file now, or it was rewritten while nobody looked.
-            Some(_) => 0,
             None if is_old && self.config.start_at == StartAt::End => {
                 last_line(&file, self.config.line_limit)?
             }
-            None => 0,
+            // New; or the number was another file's, or it was rewritten while nobody looked.
+            _ => 0,
         };
         let follower = Follower::new(path, file, offset, self.config.line_limit, now)?;
         self.unreadable.remove(path);
@@ -464,7 +463,7 @@ mod tests {
         fn append(&mut self, lines: u8) {
             let mut text = self.rest.take().unwrap_or_default();
             for _ in 0..lines {
-                text.push_str(&format!("line-{}\n", self.written));
+                text.extend(["line-", &self.written.to_string(), "\n"]);
                 self.written += 1;
             }
             self.log.write_all(text.as_bytes()).unwrap();
