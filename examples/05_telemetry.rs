@@ -29,13 +29,16 @@ async fn main() -> platform_examples::Result {
 
     // Sources run by themselves and wait when the store is busy; what is acknowledged survives a crash.
     let second = Duration::from_secs(1);
-    let host = HostSource::builder().interval(second / 2).labels(Labels::from_iter([("cluster", "none")])).build();
+    let host =
+        HostSource::builder().interval(second / 2).labels(Labels::from_iter([("cluster", "none")])).build();
     let tail = FileTail::builder([log.display().to_string()]).start_at(StartAt::Beginning).build()?;
     let pipeline = Pipeline::builder(store.clone()).source(Arc::new(host)).source(Arc::new(tail)).start();
 
     // A rule over the store, told on the terminal. This threshold is met by any machine that does something.
-    let busy = 100.0 * (1.0 - metric("node_cpu_seconds_total").eq("mode", "idle").rate(10 * second).avg_by(["cluster"]));
-    let rule = AlertRule::new("CpuInUse", busy.clone(), Condition::Above(0.0))?.summary("CPU is at {{value}} %");
+    let busy = 100.0
+        * (1.0 - metric("node_cpu_seconds_total").eq("mode", "idle").rate(10 * second).avg_by(["cluster"]));
+    let rule =
+        AlertRule::new("CpuInUse", busy.clone(), Condition::Above(0.0))?.summary("CPU is at {{value}} %");
     println!("{}", rule.promql());
     let alerts = AlertEngine::builder(store.clone())
         .platform("example")
@@ -47,7 +50,11 @@ async fn main() -> platform_examples::Result {
 
     let mut file = std::fs::File::create(&log)?;
     for (request, status) in [200, 200, 500, 200].iter().enumerate() {
-        writeln!(file, "level={} request={request} status={status}", if *status < 500 { "info" } else { "error" })?;
+        writeln!(
+            file,
+            "level={} request={request} status={status}",
+            if *status < 500 { "info" } else { "error" }
+        )?;
     }
     tokio::time::sleep(4 * second).await;
 

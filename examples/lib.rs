@@ -16,3 +16,8 @@ pub fn log_to_stderr() {
     // Fails only if there is one already, which is as good.
     let _ = tracing_subscriber::registry().with(filter).with(writer).try_init();
 }
+
+/// The program of the README, compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

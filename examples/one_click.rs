@@ -15,9 +15,9 @@ use platform_core::{
     Application, Confirmation, Environment, Image, Platform, PlatformSpec,
     alert::{AlertRule, AlertSeverity, Condition, cpu_percent},
     component::ComponentSpec,
-    name::{ApplicationName, ComponentName},
+    name::ComponentName,
     platform::Applying,
-    telemetry::{TelemetryPlane, TelemetryStore},
+    telemetry::TelemetryPlane,
 };
 use platform_examples::{Result, show};
 use platform_k8s::Kubernetes;
@@ -29,9 +29,10 @@ use platform_telemetry::{
 use platform_testkit::EmbeddedProvider;
 use serde::Serialize;
 use std::{
+    fmt,
     io::{BufRead, IsTerminal},
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -108,7 +109,7 @@ async fn main() -> Result {
     let summary = run(&platform, &provider, &telemetry, &options).await?;
     match options.output {
         Output::Json => println!("{}", serde_json::to_string(&summary)?),
-        Output::Text => println!("{}", serde_json::to_string_pretty(&summary)?),
+        Output::Text => println!("{summary}"),
     }
     Ok(())
 }
@@ -133,6 +134,29 @@ struct Summary {
     alerts_fired: u64,
     notifications_sent: u64,
     dropped: u64,
+}
+
+/// The summary for people.
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { clusters, clusters_created, objects_applied, objects_unchanged, ready_after, .. } = self;
+        writeln!(
+            f,
+            "{} of {clusters} clusters created, {objects_applied} objects written, {objects_unchanged} unchanged, ready after {ready_after:.2} s",
+            clusters_created
+        )?;
+        writeln!(
+            f,
+            "{} samples and {} log lines stored, {} dropped",
+            self.samples_stored, self.log_lines_stored, self.dropped
+        )?;
+        writeln!(
+            f,
+            "{} samples and {} log lines in the store",
+            self.samples_in_store, self.log_lines_in_store
+        )?;
+        write!(f, "{} alerts fired, {} notifications sent", self.alerts_fired, self.notifications_sent)
+    }
 }
 
 async fn run(

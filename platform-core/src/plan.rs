@@ -286,6 +286,8 @@ impl fmt::Display for SetPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let action = self.action();
         match action {
+            // An environment without applications has no namespace to isolate yet.
+            Action::None if self.objects.is_empty() => return Ok(()),
             Action::None => return writeln!(f, "      {}: unchanged", self.subject),
             // Of what is new as a whole, a line tells more than all its objects.
             Action::Create => {

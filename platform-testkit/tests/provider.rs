@@ -1,5 +1,7 @@
 //! The embedded provider: the conformance suite, and what only it can do: keep clusters on disk.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use platform_core::{
     ErrorKind,
     cluster::{ClusterProvider, ClusterRole, ClusterSpec},

@@ -61,63 +61,73 @@ impl<'a> Suite<'a> {
     }
 
     async fn preflight(&self) -> Outcome {
-        self.provider.preflight().await.map_err(text)
+        self.provider.preflight().await.map_err(|e| e.to_string())
     }
 
     async fn absent(&self) -> Outcome {
-        let plan = self.provider.plan(&self.first).await.map_err(text)?;
+        let plan = self.provider.plan(&self.first).await.map_err(|e| e.to_string())?;
         ensure_eq(&plan, &ClusterChange::Create, "the plan")?;
-        let described = self.provider.describe(&self.platform, &self.first.name).await.map_err(text)?;
+        let described =
+            self.provider.describe(&self.platform, &self.first.name).await.map_err(|e| e.to_string())?;
         ensure_eq(&described, &None, "the description")?;
         let access = self.provider.access(&self.platform, &self.first.name).await;
         ensure_fails(access, ErrorKind::NotFound, "access to it")
     }
 
     async fn reading_is_free(&self) -> Outcome {
-        let listed = self.provider.list(&self.platform).await.map_err(text)?;
+        let listed = self.provider.list(&self.platform).await.map_err(|e| e.to_string())?;
         ensure(listed.is_empty(), || format!("after reading alone there is {listed:?}"))
     }
 
     async fn create(&self) -> Outcome {
-        let status = self.provider.create(&self.first, &self.progress).await.map_err(text)?;
+        let status = self.provider.create(&self.first, &self.progress).await.map_err(|e| e.to_string())?;
         ensure_eq(&status.phase, &ClusterPhase::Running, "the phase")?;
         ensure_eq(&status.name, &self.first.name, "the name")?;
         ensure(status.kubernetes_version.as_ref().is_some_and(|v| v.starts_with("v1.")), || {
             format!("the version is {:?}", status.kubernetes_version)
         })?;
-        let names: Vec<ClusterName> =
-            self.provider.list(&self.platform).await.map_err(text)?.into_iter().map(|s| s.name).collect();
+        let names: Vec<ClusterName> = self
+            .provider
+            .list(&self.platform)
+            .await
+            .map_err(|e| e.to_string())?
+            .into_iter()
+            .map(|s| s.name)
+            .collect();
         ensure_eq(&names, &vec![self.first.name.clone()], "the list")?;
-        let access = self.provider.access(&self.platform, &self.first.name).await.map_err(text)?;
+        let access =
+            self.provider.access(&self.platform, &self.first.name).await.map_err(|e| e.to_string())?;
         ensure(access.server.starts_with("http"), || format!("the server is {:?}", access.server))?;
-        access.credentials.credential().await.map(drop).map_err(text)
+        access.credentials.credential().await.map(drop).map_err(|e| e.to_string())
     }
 
     async fn create_is_idempotent(&self) -> Outcome {
-        let before = self.provider.describe(&self.platform, &self.first.name).await.map_err(text)?;
+        let before =
+            self.provider.describe(&self.platform, &self.first.name).await.map_err(|e| e.to_string())?;
         ensure_eq(
-            &self.provider.plan(&self.first).await.map_err(text)?,
+            &self.provider.plan(&self.first).await.map_err(|e| e.to_string())?,
             &ClusterChange::Unchanged,
             "the plan",
         )?;
-        self.provider.create(&self.first, &self.progress).await.map_err(text)?;
-        let after = self.provider.describe(&self.platform, &self.first.name).await.map_err(text)?;
+        self.provider.create(&self.first, &self.progress).await.map_err(|e| e.to_string())?;
+        let after =
+            self.provider.describe(&self.platform, &self.first.name).await.map_err(|e| e.to_string())?;
         ensure_eq(&after, &before, "the cluster")
     }
 
     async fn nodes(&self) -> Outcome {
         let mut wider = self.first.clone();
         wider.nodes += 1;
-        match self.provider.plan(&wider).await.map_err(text)? {
+        match self.provider.plan(&wider).await.map_err(|e| e.to_string())? {
             ClusterChange::Update { differences } => {
                 ensure(differences.iter().any(|d| d.contains("nodes")), || {
                     format!("it says {differences:?}")
                 })?;
-                let status = self.provider.create(&wider, &self.progress).await.map_err(text)?;
+                let status = self.provider.create(&wider, &self.progress).await.map_err(|e| e.to_string())?;
                 ensure_eq(&status.nodes, &wider.nodes, "the nodes")?;
-                let plan = self.provider.plan(&wider).await.map_err(text)?;
+                let plan = self.provider.plan(&wider).await.map_err(|e| e.to_string())?;
                 ensure_eq(&plan, &ClusterChange::Unchanged, "the plan afterwards")?;
-                self.provider.create(&self.first, &self.progress).await.map(drop).map_err(text)
+                self.provider.create(&self.first, &self.progress).await.map(drop).map_err(|e| e.to_string())
             }
             ClusterChange::Recreate { differences } => {
                 ensure(differences.iter().any(|d| d.contains("nodes")), || {
@@ -131,9 +141,10 @@ impl<'a> Suite<'a> {
     }
 
     async fn foreign(&self) -> Outcome {
-        let described = self.provider.describe(&self.stranger, &self.first.name).await.map_err(text)?;
+        let described =
+            self.provider.describe(&self.stranger, &self.first.name).await.map_err(|e| e.to_string())?;
         ensure_eq(&described, &None, "the description for a stranger")?;
-        let listed = self.provider.list(&self.stranger).await.map_err(text)?;
+        let listed = self.provider.list(&self.stranger).await.map_err(|e| e.to_string())?;
         ensure(listed.is_empty(), || format!("a stranger is shown {listed:?}"))?;
         let access = self.provider.access(&self.stranger, &self.first.name).await;
         ensure_fails(access, ErrorKind::NotFound, "a stranger's access")?;
@@ -143,7 +154,8 @@ impl<'a> Suite<'a> {
         ensure_fails(created, ErrorKind::AlreadyExists, "a stranger's create")?;
         let deleted = self.provider.delete(&self.stranger, &self.first.name, &self.progress).await;
         ensure_fails(deleted, ErrorKind::AlreadyExists, "a stranger's delete")?;
-        let described = self.provider.describe(&self.platform, &self.first.name).await.map_err(text)?;
+        let described =
+            self.provider.describe(&self.platform, &self.first.name).await.map_err(|e| e.to_string())?;
         ensure(described.is_some(), || "a stranger deleted the cluster".to_owned())
     }
 
@@ -152,21 +164,33 @@ impl<'a> Suite<'a> {
             self.provider.create(&self.first, &self.progress),
             self.provider.create(&self.second, &self.progress),
         );
-        let (first, second) = (first.map_err(text)?, second.map_err(text)?);
+        let (first, second) = (first.map_err(|e| e.to_string())?, second.map_err(|e| e.to_string())?);
         ensure(first.server != second.server, || format!("both are at {:?}", first.server))?;
-        let names: Vec<ClusterName> =
-            self.provider.list(&self.platform).await.map_err(text)?.into_iter().map(|s| s.name).collect();
+        let names: Vec<ClusterName> = self
+            .provider
+            .list(&self.platform)
+            .await
+            .map_err(|e| e.to_string())?
+            .into_iter()
+            .map(|s| s.name)
+            .collect();
         ensure_eq(&names, &vec![self.first.name.clone(), self.second.name.clone()], "the list, by name")
     }
 
     async fn delete(&self) -> Outcome {
         for wanted in [Deletion::Deleted, Deletion::Absent] {
             let deletion = self.provider.delete(&self.platform, &self.first.name, &self.progress).await;
-            ensure_eq(&deletion.map_err(text)?, &wanted, "the deletion")?;
+            ensure_eq(&deletion.map_err(|e| e.to_string())?, &wanted, "the deletion")?;
         }
         self.absent().await?;
-        let names: Vec<ClusterName> =
-            self.provider.list(&self.platform).await.map_err(text)?.into_iter().map(|s| s.name).collect();
+        let names: Vec<ClusterName> = self
+            .provider
+            .list(&self.platform)
+            .await
+            .map_err(|e| e.to_string())?
+            .into_iter()
+            .map(|s| s.name)
+            .collect();
         ensure_eq(&names, &vec![self.second.name.clone()], "what is left")
     }
 
@@ -177,8 +201,4 @@ impl<'a> Suite<'a> {
             }
         }
     }
-}
-
-fn text(error: platform_core::Error) -> String {
-    error.to_string()
 }

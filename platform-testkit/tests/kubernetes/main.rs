@@ -1,7 +1,7 @@
 //! The embedded Kubernetes API, driven by `kube` as its users drive it, and by the real kubectl.
 
 // Helpers of tests fail as tests do.
-#![allow(clippy::expect_used, clippy::panic)]
+#![allow(clippy::expect_used, clippy::panic, clippy::needless_pass_by_value)]
 
 mod apply;
 mod crud;
