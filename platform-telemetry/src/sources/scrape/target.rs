@@ -20,6 +20,9 @@ pub(super) struct Target {
 
 impl Target {
     pub(super) fn new(address: &str, labels: &Labels) -> Result<Self> {
+        if address.is_empty() || address.starts_with('/') {
+            return Err(Error::invalid("the address of a target names no host"));
+        }
         let url = if address.contains("://") {
             Url::parse(address)
         } else {
