@@ -17,7 +17,7 @@ use platform_core::{
     component::ComponentSpec,
     name::ComponentName,
     platform::Applying,
-    telemetry::TelemetryPlane,
+    telemetry::{StoreStats, TelemetryPlane},
 };
 use platform_examples::{Result, show};
 use platform_k8s::Kubernetes;
@@ -139,21 +139,20 @@ struct Summary {
 /// The summary for people.
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { clusters, clusters_created, objects_applied, objects_unchanged, ready_after, .. } = self;
         writeln!(
             f,
-            "{} of {clusters} clusters created, {objects_applied} objects written, {objects_unchanged} unchanged, ready after {ready_after:.2} s",
-            clusters_created
+            "{} of {} clusters created in {:.2} s",
+            self.clusters_created, self.clusters, self.ready_after
         )?;
+        writeln!(f, "{} objects written, {} unchanged", self.objects_applied, self.objects_unchanged)?;
         writeln!(
             f,
-            "{} samples and {} log lines stored, {} dropped",
-            self.samples_stored, self.log_lines_stored, self.dropped
-        )?;
-        writeln!(
-            f,
-            "{} samples and {} log lines in the store",
-            self.samples_in_store, self.log_lines_in_store
+            "{} samples and {} log lines stored, {} dropped; {} and {} in the store",
+            self.samples_stored,
+            self.log_lines_stored,
+            self.dropped,
+            self.samples_in_store,
+            self.log_lines_in_store
         )?;
         write!(f, "{} alerts fired, {} notifications sent", self.alerts_fired, self.notifications_sent)
     }
@@ -191,7 +190,7 @@ async fn run(
 
     let stats = match telemetry.store() {
         Some(store) => store.stats().await?,
-        None => Default::default(),
+        None => StoreStats::default(),
     };
     let seen = telemetry.summary().await?;
     let summary = Summary {
@@ -211,16 +210,13 @@ async fn run(
         notifications_sent: seen.notifications_sent,
         dropped: seen.dropped.iter().map(|(_, count)| count).sum(),
     };
-    match &options.state {
-        Some(directory) => {
-            platform.shutdown().await?;
-            provider.stop().await;
-            eprintln!("Clusters and data are kept in {}; `--destroy` removes them.", directory.display());
-        }
-        None => {
-            let confirmation = Confirmation::parse(&platform.confirmation_text());
-            watched(platform.destroy(&confirmation).await?).await?;
-        }
+    if let Some(directory) = &options.state {
+        platform.shutdown().await?;
+        provider.stop().await;
+        eprintln!("Clusters and data are kept in {}; `--destroy` removes them.", directory.display());
+    } else {
+        let confirmation = Confirmation::parse(&platform.confirmation_text());
+        watched(platform.destroy(&confirmation).await?).await?;
     }
     Ok(summary)
 }

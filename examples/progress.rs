@@ -34,7 +34,7 @@ impl View for Lines {
 
 /// A bar for the run, a spinner for each step that runs, a line for each that ended.
 struct Bars {
-    bars: MultiProgress,
+    lines: MultiProgress,
     whole: ProgressBar,
     running: HashMap<String, ProgressBar>,
 }
@@ -46,7 +46,7 @@ impl Bars {
         if let Ok(style) = ProgressStyle::with_template("{bar:40.cyan/dim} {pos}/{len} steps, {elapsed}") {
             whole.set_style(style);
         }
-        Self { bars, whole, running: HashMap::new() }
+        Self { lines: bars, whole, running: HashMap::new() }
     }
 }
 
@@ -55,7 +55,7 @@ impl View for Bars {
         match event {
             Event::RunStarted { steps } => self.whole.set_length(*steps as u64),
             Event::StepStarted { step, description } => {
-                let spinner = self.bars.insert_before(&self.whole, ProgressBar::new_spinner());
+                let spinner = self.lines.insert_before(&self.whole, ProgressBar::new_spinner());
                 if let Ok(style) = ProgressStyle::with_template("{spinner:.cyan} {prefix}: {wide_msg:.dim}") {
                     spinner.set_style(style);
                 }
@@ -78,7 +78,7 @@ impl View for Bars {
             _ => {}
         }
         if let Some(line) = line(event) {
-            let _ = self.bars.println(line);
+            let _ = self.lines.println(line);
         }
     }
 }

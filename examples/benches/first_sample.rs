@@ -1,5 +1,7 @@
 //! From `apply` to the first sample on the page: a platform of four embedded clusters, and its telemetry.
 
+#![allow(clippy::panic, reason = "a benchmark that fails ends")]
+
 use criterion::{Criterion, criterion_group, criterion_main};
 use platform_core::{
     Confirmation, Environment, Platform,

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 pub(super) const DEFAULTS: Defaults = Defaults {
     name: "kube-state-metrics",
-    version: "2.17.0",
+    version: "2.19.1",
     scope: ComponentScope::EveryCluster,
     container: "kube-state-metrics",
     repository: "registry.k8s.io/kube-state-metrics/kube-state-metrics",

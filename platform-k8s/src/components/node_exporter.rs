@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 pub(super) const DEFAULTS: Defaults = Defaults {
     name: "node-exporter",
-    version: "1.9.1",
+    version: "1.12.1",
     scope: ComponentScope::EveryCluster,
     container: "node-exporter",
     repository: "quay.io/prometheus/node-exporter",
