@@ -41,6 +41,7 @@ use platform_core::{
     },
 };
 use std::{
+    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
     sync::{
@@ -150,6 +151,7 @@ impl EmbeddedStore {
         let (dictionary, series) = series::Dictionary::open(&directory.series())?;
         let mut flusher = Flusher::open(options.clone(), directory.clone())?;
         let mut generation = flusher.last_generation();
+        let mut journals = Vec::new();
         for journaled in directory.journals()? {
             generation = generation.max(journaled);
             let head = journal::replay(&directory, journaled)?;
@@ -158,12 +160,21 @@ impl EmbeddedStore {
                 tracing::info!(samples, log_records, "recovering what the last run left in its journal");
                 flusher.flush(&head)?;
             }
+            journals.push(journaled);
+        }
+        let partitions: BTreeMap<_, _> =
+            flusher.partitions().map(|(key, partition)| (key, partition.view())).collect();
+        for partition in partitions.values() {
+            let last =
+                partition.samples.as_ref().map(samples::SampleView::last_series).transpose()?.flatten();
+            dictionary.expect_to_have(last, &directory.series())?;
+        }
+        for journaled in journals {
             journal::delete(&directory.journal(journaled))?;
         }
         generation += 1;
         let partition_millis = options.partition_millis();
         let journal = journal::Journal::create(&directory, generation, partition_millis)?;
-        let partitions = flusher.partitions().map(|(key, partition)| (key, partition.view())).collect();
         let active = Head::new(generation, partition_millis);
         let state = State { active, frozen: [].into(), partitions };
         let view = Arc::new(View { dictionary: RwLock::new(dictionary), state: RwLock::new(state) });
@@ -173,7 +184,7 @@ impl EmbeddedStore {
         let queue_bytes = u32::try_from(options.queue_bytes).unwrap_or(u32::MAX).max(1);
         let writer =
             Writer { options, directory: directory.clone(), series, journal, generation, not_before: None };
-        let (outbox, writes) = mpsc::channel();
+        let (outbox, inbox) = mpsc::channel();
         let store = Self {
             path: dir.to_owned(),
             view: view.clone(),
@@ -186,7 +197,7 @@ impl EmbeddedStore {
             let (view, queue) = (view.clone(), queue.clone());
             move || flusher.run(&view, &queue)
         })?;
-        store.spawn("telemetry-write", move || writer.run(&view, &queue, &writes))?;
+        store.spawn("telemetry-write", move || writer.run(&view, &queue, &inbox))?;
         Ok(store)
     }
 
@@ -246,6 +257,9 @@ impl TelemetrySink for EmbeddedStore {
     }
 
     async fn write(&self, batch: Batch) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
         let bytes = batch_bytes(&batch);
         if bytes > MAX_BATCH_BYTES {
             let message = format!("a batch of {bytes} bytes is too large");

@@ -95,6 +95,24 @@ impl SampleView {
         self.searcher.num_docs()
     }
 
+    /// The greatest number of a series in it.
+    pub(super) fn last_series(&self) -> Result<Option<u64>> {
+        self.guarded(|| {
+            let mut last = None;
+            for segment in self.searcher.segment_readers() {
+                let index = segment.inverted_index(self.schema.series)?;
+                let terms = index.terms();
+                let mut term = Vec::new();
+                if let Some(ordinal) = (terms.num_terms() as u64).checked_sub(1)
+                    && terms.ord_to_term(ordinal, &mut term)?
+                {
+                    last = last.max(term.as_slice().try_into().ok().map(u64::from_be_bytes));
+                }
+            }
+            Ok(last)
+        })
+    }
+
     /// Appends the points of `series` in `range` to `points`, in no order.
     pub(super) fn read(
         &self,

@@ -52,6 +52,20 @@ impl Dictionary {
         self.entries.get(id as usize)
     }
 
+    /// Fails if the partitions have a series that is not in the dictionary: the end of its file is lost.
+    pub(super) fn expect_to_have(&self, last: Option<u64>, path: &Path) -> Result<()> {
+        match last {
+            Some(last) if last >= self.len() as u64 => Err(Error::new(
+                ErrorKind::Corrupt,
+                format!("it has {} series, and there are samples of series {last}", self.len()),
+            )
+            .operation("read")
+            .subject(path.display().to_string())
+            .help("restore the file from a copy; its end is missing or damaged")),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn id(&self, metric: &str, labels: &Labels) -> Option<SeriesId> {
         self.by_metric.get(metric)?.get(labels).copied()
     }

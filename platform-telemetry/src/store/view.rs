@@ -11,7 +11,7 @@ use super::{
 };
 use crate::engine::SeriesReader;
 use platform_core::{
-    Result,
+    Error, ErrorKind, Result,
     clock::Timestamp,
     telemetry::{LogPage, LogRecord, Selector, Series, TimeRange},
 };
@@ -20,6 +20,9 @@ use std::{
     sync::{Arc, RwLock},
 };
 use tantivy::DocAddress;
+
+/// How many points a selector may choose, as in Prometheus: they are in memory at once.
+const MAX_POINTS: usize = 50_000_000;
 
 /// Everything that can be asked for. Writers change it as a whole, under its locks; the dictionary is changed first.
 #[derive(Debug)]
@@ -178,6 +181,12 @@ impl SeriesReader for View {
         for partition in &partitions {
             if let Some(view) = &partition.samples {
                 view.read(&ids, range, &mut points)?;
+            }
+            if points.values().map(Vec::len).sum::<usize>() > MAX_POINTS {
+                let message = format!("{selector} chooses more than {MAX_POINTS} points");
+                return Err(
+                    Error::new(ErrorKind::Exhausted, message).help("choose fewer series, or a shorter range")
+                );
             }
         }
         for (id, point) in in_heads {

@@ -80,8 +80,12 @@ impl Writer {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            if self.is_due(view) && queue.lock().pending.len() < MAX_PENDING {
-                let _ = self.freeze(view, queue);
+            if self.is_due(view) {
+                if queue.lock().pending.len() < MAX_PENDING {
+                    let _ = self.freeze(view, queue);
+                } else {
+                    self.not_before = Some(Instant::now() + RETRY);
+                }
             }
         }
         let draining = queue.lock().ending.is_none();

@@ -148,6 +148,24 @@ async fn damage_is_told_with_its_place_and_the_rest_can_be_used_without_it() {
 }
 
 #[tokio::test]
+async fn a_dictionary_without_its_end_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path());
+    for label in ["1", "2"] {
+        store.write(Batch::samples(vec![sample("m", ("a", label), NOW, 1.0)])).await.unwrap();
+    }
+    store.close().await.unwrap();
+    drop(store);
+    let series = dir.path().join("series");
+    let intact = fs::read(&series).unwrap();
+    fs::write(&series, &intact[..intact.len() - 1]).unwrap();
+    let error = EmbeddedStore::open(dir.path(), StoreOptions::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    fs::write(&series, &intact).unwrap();
+    assert_eq!(open(dir.path()).stats().await.unwrap().series, 2);
+}
+
+#[tokio::test]
 async fn unchecked_damage_is_an_error_and_never_a_panic() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(dir.path());
