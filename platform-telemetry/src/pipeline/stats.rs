@@ -1,5 +1,6 @@
 //! What a pipeline counts, and its own samples.
 
+use crate::sources::every;
 use async_trait::async_trait;
 use platform_core::{
     Result,
@@ -16,7 +17,6 @@ use std::{
     },
     time::Duration,
 };
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 /// What a pipeline did since it started.
@@ -248,15 +248,8 @@ impl TelemetrySource for SelfMetrics {
     }
 
     async fn run(&self, out: &Emitter, shutdown: &CancellationToken) -> Result<()> {
-        let mut ticks = tokio::time::interval(self.interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
-                _ = ticks.tick() => {}
-            }
-            // The next reading says the same and more: nobody has to wait for this one.
-            drop(out.emit(Batch::samples(self.samples())).await?);
-        }
+        // The next reading says the same and more: nobody has to wait for this one.
+        every(self.interval, shutdown, || async { out.emit(Batch::samples(self.samples())).await.map(drop) })
+            .await
     }
 }

@@ -19,6 +19,9 @@ mod samples;
 mod scrape;
 mod staleness;
 mod tail;
+mod ticking;
+
+pub(crate) use ticking::every;
 
 pub use events::{TracingLayer, TracingSource, TracingStats, tracing_source};
 pub use host::{HostSource, HostSourceBuilder};

@@ -1,6 +1,6 @@
 //! This process, in the names of Prometheus' client libraries.
 
-use super::host::own_labels;
+use super::{every, host::own_labels};
 use async_trait::async_trait;
 use platform_core::{
     Result,
@@ -8,7 +8,6 @@ use platform_core::{
     telemetry::{Batch, Emitter, Labels, Sample, TelemetrySource},
 };
 use std::{sync::Arc, time::Duration};
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 /// Measures this process: `process_cpu_seconds_total`, `process_resident_memory_bytes`, `process_virtual_memory_bytes`,
@@ -94,14 +93,9 @@ impl TelemetrySource for ProcessSource {
     }
 
     async fn run(&self, out: &Emitter, shutdown: &CancellationToken) -> Result<()> {
-        let mut ticks = tokio::time::interval(self.interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
-                _ = ticks.tick() => {}
-            }
-            drop(out.emit(Batch::samples(self.read().await?)).await?);
-        }
+        every(self.interval, shutdown, || async {
+            out.emit(Batch::samples(self.read().await?)).await.map(drop)
+        })
+        .await
     }
 }

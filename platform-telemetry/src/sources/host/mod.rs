@@ -5,7 +5,7 @@ mod collectors;
 #[cfg(target_os = "linux")]
 mod filesystems;
 
-use super::samples::fan_out;
+use super::{every, samples::fan_out};
 use async_trait::async_trait;
 use platform_core::{
     Error, ErrorKind, Result,
@@ -13,7 +13,6 @@ use platform_core::{
     telemetry::{Batch, Emitter, Labels, Sample, TelemetrySource},
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 /// Measures this machine by `/proc` and `statvfs`, with the metric names, labels and units of the [node exporter].
@@ -69,16 +68,11 @@ impl TelemetrySource for HostSource {
     }
 
     async fn run(&self, out: &Emitter, shutdown: &CancellationToken) -> Result<()> {
-        let mut ticks = tokio::time::interval(self.interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
-                _ = ticks.tick() => {}
-            }
+        every(self.interval, shutdown, || async {
             // A reading cannot be repeated later: whether it became durable changes nothing here.
-            drop(out.emit(Batch::samples(self.read().await?)).await?);
-        }
+            out.emit(Batch::samples(self.read().await?)).await.map(drop)
+        })
+        .await
     }
 }
 

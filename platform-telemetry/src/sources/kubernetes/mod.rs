@@ -7,6 +7,7 @@ mod resources;
 mod workloads;
 
 use super::{
+    every,
     samples::{SampleSet, fan_out},
     staleness::Staleness,
 };
@@ -26,7 +27,6 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 type NamespaceLabels = dyn Fn(&str) -> Option<Labels> + Send + Sync;
@@ -202,18 +202,7 @@ impl TelemetrySource for ClusterStateSource {
     }
 
     async fn run(&self, out: &Emitter, shutdown: &CancellationToken) -> Result<()> {
-        let mut ticks = tokio::time::interval(self.interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        loop {
-            tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
-                _ = ticks.tick() => {}
-            }
-            tokio::select! {
-                () = shutdown.cancelled() => return Ok(()),
-                outcome = self.tick(out) => outcome?,
-            }
-        }
+        every(self.interval, shutdown, || self.tick(out)).await
     }
 }
 
