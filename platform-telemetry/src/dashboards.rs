@@ -5,6 +5,7 @@
 
 use platform_core::{
     alert::{AlertRule, cpu_percent},
+    component::SYSTEM_NAMESPACE,
     dashboard::{Dashboard, Panel, PanelContent, PanelQuery, Unit},
     telemetry::{Aggregation, Expression, Matcher, Selector, Severity, metric},
 };
@@ -18,6 +19,12 @@ const RATE: Duration = Duration::from_secs(60);
 
 /// The window in which restarts are counted.
 const RESTARTS: Duration = Duration::from_secs(15 * 60);
+
+/// Counts how often a container was started anew.
+const RESTARTED: &str = "kube_pod_container_status_restarts_total";
+
+/// Namespaces of Kubernetes and of what observes it.
+const SYSTEM: [&str; 2] = ["kube-system", SYSTEM_NAMESPACE];
 
 const CLUSTER: [&str; 2] = ["cluster", "environment"];
 
@@ -35,11 +42,13 @@ pub fn platform_overview(cpu_alert: Option<&AlertRule>) -> Dashboard {
         .panel(network())
         .panel(disks())
         .panel(pods())
-        .panel(restarts(&["environment"], "{{environment}}"))
+        .panel(restarts(metric(RESTARTED), &["cluster"], "{{cluster}}"))
         .panel(warnings())
 }
 
 /// `applications`: replicas, restarts and waiting containers by environment and application.
+///
+/// Only of what is deployed to an environment: the components of the platform and of Kubernetes itself are not applications.
 pub fn applications() -> Dashboard {
     Dashboard::new("applications", "Applications")
         .window(WINDOW)
@@ -47,7 +56,11 @@ pub fn applications() -> Dashboard {
         .panel(running_pods())
         .panel(replicas().width(12))
         .panel(missing_replicas())
-        .panel(restarts(&["environment", "container"], "{{environment}} / {{container}}"))
+        .panel(restarts(
+            deployed(RESTARTED),
+            &["environment", "container"],
+            "{{environment}} / {{container}}",
+        ))
         .panel(waiting())
 }
 
@@ -124,19 +137,16 @@ fn disks() -> Panel {
 }
 
 fn pods() -> Panel {
-    let ready = sum(metric("kube_deployment_status_replicas_ready"), ["environment"]);
-    let desired = sum(metric("kube_deployment_spec_replicas"), ["environment"]);
-    let queries = vec![
-        PanelQuery::new(ready, "{{environment}} ready"),
-        PanelQuery::new(desired, "{{environment}} desired"),
-    ];
+    let ready = sum(metric("kube_deployment_status_replicas_ready"), ["cluster"]);
+    let desired = sum(metric("kube_deployment_spec_replicas"), ["cluster"]);
+    let queries =
+        vec![PanelQuery::new(ready, "{{cluster}} ready"), PanelQuery::new(desired, "{{cluster}} desired")];
     Panel::time_series("Pods of deployments", Unit::None, queries)
-        .description("Replicas that are ready and that are asked for.")
+        .description("Replicas that are ready and that are asked for, summed over the cluster's deployments.")
 }
 
-fn restarts(by: &[&str], legend: &str) -> Panel {
-    let restarts = metric("kube_pod_container_status_restarts_total").increase(RESTARTS);
-    let query = PanelQuery::new(restarts.sum_by(by.iter().copied()), legend);
+fn restarts(counter: Selector, by: &[&str], legend: &str) -> Panel {
+    let query = PanelQuery::new(counter.increase(RESTARTS).sum_by(by.iter().copied()), legend);
     Panel::time_series("Container restarts", Unit::None, vec![query])
         .description("How often containers were started anew in the last 15 minutes.")
 }
@@ -150,8 +160,8 @@ fn warnings() -> Panel {
 }
 
 fn availability() -> Panel {
-    let available = sum(metric("kube_deployment_status_replicas_available"), ["environment"]);
-    let desired = sum(metric("kube_deployment_spec_replicas"), ["environment"]);
+    let available = sum(deployed("kube_deployment_status_replicas_available"), ["environment"]);
+    let desired = sum(deployed("kube_deployment_spec_replicas"), ["environment"]);
     let query = PanelQuery::new(100.0 * (available / desired), "{{environment}}");
     Panel::stat("Replicas available", Unit::Percent, query)
         .description("Replicas that are available, of those that are asked for.")
@@ -159,7 +169,7 @@ fn availability() -> Panel {
 }
 
 fn running_pods() -> Panel {
-    let pods = sum(metric("kube_pod_status_phase").eq("phase", "Running"), ["environment"]);
+    let pods = sum(deployed("kube_pod_status_phase").eq("phase", "Running"), ["environment"]);
     Panel::stat("Pods running", Unit::None, PanelQuery::new(pods, "{{environment}}"))
         .description("Pods of which at least one container runs.")
         .width(12)
@@ -167,8 +177,8 @@ fn running_pods() -> Panel {
 
 fn replicas() -> Panel {
     let by = ["environment", "deployment"];
-    let available = sum(metric("kube_deployment_status_replicas_available"), by);
-    let wanted = sum(metric("kube_deployment_spec_replicas"), by);
+    let available = sum(deployed("kube_deployment_status_replicas_available"), by);
+    let wanted = sum(deployed("kube_deployment_spec_replicas"), by);
     let queries = vec![
         PanelQuery::new(available, "{{environment}} / {{deployment}} available"),
         PanelQuery::new(wanted, "{{environment}} / {{deployment}} wanted"),
@@ -179,8 +189,8 @@ fn replicas() -> Panel {
 
 fn missing_replicas() -> Panel {
     let by = ["environment", "deployment"];
-    let missing = sum(metric("kube_deployment_spec_replicas"), by)
-        - sum(metric("kube_deployment_status_replicas_available"), by);
+    let missing = sum(deployed("kube_deployment_spec_replicas"), by)
+        - sum(deployed("kube_deployment_status_replicas_available"), by);
     Panel::time_series(
         "Replicas missing",
         Unit::None,
@@ -191,13 +201,18 @@ fn missing_replicas() -> Panel {
 
 fn waiting() -> Panel {
     let reasons = Matcher::none_of("reason", ["ContainerCreating", "PodInitializing"]);
-    let waiting = metric("kube_pod_container_status_waiting_reason").matching(reasons);
+    let waiting = deployed("kube_pod_container_status_waiting_reason").matching(reasons);
     let query = PanelQuery::new(
         sum(waiting, ["environment", "container", "reason"]),
         "{{environment}} / {{container}}: {{reason}}",
     );
     Panel::time_series("Containers that cannot start", Unit::None, vec![query])
         .description("Waiting containers by reason: an image that cannot be pulled, a crash loop, a missing configuration.")
+}
+
+/// A metric of what environments hold: clusters without one, and the namespaces of what serves the cluster itself, are left out.
+fn deployed(name: &str) -> Selector {
+    metric(name).ne("environment", "").matching(Matcher::none_of("namespace", SYSTEM))
 }
 
 fn by_cluster(expression: Expression) -> PanelQuery {
@@ -282,15 +297,15 @@ mod tests {
         for expected in [
             r#"100 * (1 - avg by (cluster, environment) (rate(node_cpu_seconds_total{mode="idle"}[1m])))"#,
             r#"sum by (cluster, environment) (rate(node_network_receive_bytes_total{device!="lo"}[1m]))"#,
-            "sum by (environment) (kube_deployment_spec_replicas)",
-            "sum by (environment) (increase(kube_pod_container_status_restarts_total[15m]))",
+            "sum by (cluster) (kube_deployment_spec_replicas)",
+            "sum by (cluster) (increase(kube_pod_container_status_restarts_total[15m]))",
         ] {
             assert!(promql.iter().any(|query| query == expected), "{expected}: {promql:#?}");
         }
         let dashboard = applications();
         let promql: Vec<String> =
             queries(&dashboard).iter().map(|query| query.expression.to_string()).collect();
-        let waiting = r#"sum by (environment, container, reason) (kube_pod_container_status_waiting_reason{reason!~"ContainerCreating|PodInitializing"})"#;
+        let waiting = r#"sum by (environment, container, reason) (kube_pod_container_status_waiting_reason{environment!="",namespace!~"kube-system|platform-system",reason!~"ContainerCreating|PodInitializing"})"#;
         assert!(promql.iter().any(|query| query == waiting), "{promql:#?}");
     }
 }

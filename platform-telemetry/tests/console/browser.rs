@@ -27,7 +27,7 @@ async fn the_page_shows_the_platform_and_follows_it() {
     page.wait_for("document.querySelectorAll('#environment-list .card').length === 2").await;
     page.wait_for("document.querySelector('.card .tag').textContent === '1.4.0'").await;
     page.wait_for("document.querySelector('#cluster-list').textContent.includes('connection refused')").await;
-    page.wait_for("document.querySelector('.alert.bad').textContent.includes('testing is hot')").await;
+    page.wait_for("document.querySelector('.alert.bad.firing').textContent.includes('testing is hot')").await;
     page.wait_for("document.querySelector('#rules .promql').textContent === 'temperature > 50'").await;
     page.wait_for("document.querySelectorAll('.panel canvas').length === 2").await;
     page.wait_for("document.querySelector('.legend').textContent.includes('testing71.5')").await;
@@ -73,7 +73,7 @@ async fn the_page_shows_the_platform_and_follows_it() {
 #[ignore = "needs chromium"]
 async fn the_page_fits_small_screens() {
     let fixture = Fixture::start_at(Arc::new(SystemClock)).await;
-    for width in [360, 768] {
+    for width in [360, 768, 1440, 1920] {
         let mut page = Browser::open(&fixture.console.url(), width).await;
         page.wait_for("document.querySelectorAll('.panel canvas').length === 2").await;
         page.wait_for(&format!("innerWidth === {width}")).await;

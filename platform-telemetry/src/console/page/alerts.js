@@ -4,13 +4,22 @@ import { now } from "./api.js";
 import { badge, byId, element, fill } from "./dom.js";
 import { ago, clock, count, day, duration, exact, quantity } from "./format.js";
 
-const TONES = { firing: "bad", pending: "warn", inactive: "ok" };
+const SEVERITIES = ["critical", "warning", "info"];
+const TONES = { critical: "bad", warning: "warn", info: "info" };
 const ORDER = ["firing", "pending", "inactive"];
 
+/** The colour of the gravest of some alerts. */
+export const gravest = (alerts) => TONES[SEVERITIES.find((known) => alerts.some((alert) => alert.severity === known)) ?? "warning"];
+
+/** By state, then by severity. */
+const urgency = (a, b) =>
+  ORDER.indexOf(a.state) - ORDER.indexOf(b.state) || SEVERITIES.indexOf(a.severity) - SEVERITIES.indexOf(b.severity);
+
 export function showAlerts(alerts) {
-  const active = [...alerts.active].sort((a, b) => ORDER.indexOf(a.state) - ORDER.indexOf(b.state));
-  fill(byId("active-alerts"), active.map(activeAlert));
-  const rules = [...alerts.rules].sort((a, b) => ORDER.indexOf(a.state) - ORDER.indexOf(b.state));
+  const groups = Map.groupBy([...alerts.active].sort(urgency), (alert) => alert.name);
+  fill(byId("active-alerts"), [...groups.values()].map((group) =>
+    activeRule(group, alerts.rules.find((rule) => rule.name === group[0].name))));
+  const rules = [...alerts.rules].sort(urgency);
   fill(
     byId("rules"),
     element("h3", {}, "Rules"),
@@ -38,21 +47,49 @@ const moment = (millis) =>
   element("time", { datetime: exact(millis), title: `${exact(millis)}, ${ago(millis, now())}` },
     new Date(millis).toDateString() === new Date(now()).toDateString() ? clock(millis) : `${day(millis)} ${clock(millis)}`);
 
-function activeAlert(alert) {
-  const since = alert.state === "firing" ? (alert.firedAt ?? alert.activeSince) : alert.activeSince;
+/** The alerts of one rule, the firing ones first. */
+function activeRule(alerts, rule) {
+  const [{ name, state, severity }] = alerts;
+  const began = (alert) => (alert.state === "firing" ? (alert.firedAt ?? alert.activeSince) : alert.activeSince);
+  const since = Math.min(...alerts.filter((alert) => alert.state === state).map(began));
+  const tone = TONES[severity] ?? "warn";
   return element(
     "article",
-    { class: `surface alert ${TONES[alert.state]}` },
+    { class: `surface alert ${tone} ${state}` },
     element(
       "header",
       {},
-      badge(alert.state === "firing" ? "Firing" : "Pending", TONES[alert.state]),
-      element("h3", {}, alert.name),
-      element("span", { class: "tag" }, alert.severity),
+      badge(state === "firing" ? "Firing" : "Pending", tone),
+      element("h3", {}, name),
+      element("span", { class: "tag" }, severity),
+      element("span", { class: "summary" }, summary(alerts, rule)),
       element("span", { class: "since muted" }, "since ", moment(since)),
     ),
-    alert.summary && element("p", {}, alert.summary),
-    element("p", { class: "labels" }, element("span", { class: "label strong" }, `value ${quantity(alert.value, "none")}`), labels(alert.labels)),
+    element("ul", { class: "labels" }, alerts.map((alert) => seriesChip(alert, alerts))),
+  );
+}
+
+/** What is said of all alerts of a rule; where each says something else, the rule's sentence with its gaps. */
+function summary(alerts, rule) {
+  const said = new Set(alerts.map((alert) => alert.summary));
+  if (said.size === 1 || !rule) return alerts[0].summary;
+  return rule.summary.replaceAll(/\{\{[^}]*\}\}/g, "…");
+}
+
+/** A series by the labels that tell it from the others of its rule, and its value. */
+function seriesChip(alert, all) {
+  const every = Object.entries(alert.labels);
+  const differ = every.filter(([name, value]) => all.some((other) => other.labels[name] !== value));
+  const told = differ.length ? differ : every;
+  // A cluster's name is unique: its environment would say the same again.
+  const shown = told.filter(([name]) => name !== "environment" || !told.some(([other]) => other === "cluster"));
+  const names = every.map(([name, value]) => `${name}="${value}"`);
+  return element(
+    "li",
+    { class: "label", title: [alert.summary, ...names].filter(Boolean).join("\n") },
+    alert.state !== all[0].state && element("em", { class: "muted" }, `${alert.state} `),
+    shown.map(([name, value]) => [element("span", { class: "muted" }, `${name}=`), `${value} `]).flat(),
+    element("strong", {}, quantity(alert.value, "none")),
   );
 }
 
@@ -69,7 +106,7 @@ function ruleItem(rule) {
     element(
       "div",
       { class: "line" },
-      badge(failed ? "Cannot be evaluated" : state[0].toUpperCase() + state.slice(1), failed ? "warn" : TONES[state]),
+      badge(failed ? "Cannot be evaluated" : state[0].toUpperCase() + state.slice(1), failed ? "warn" : state === "inactive" ? "ok" : TONES[rule.severity]),
       element("strong", {}, rule.name),
       element("span", { class: "tag" }, rule.severity),
       element(

@@ -6,6 +6,9 @@ import { clock, day, duration, minute, quantity } from "./format.js";
 import { logRow } from "./logs.js";
 
 const WINDOWS = [["5m", 300_000], ["15m", 900_000], ["1h", 3_600_000], ["6h", 21_600_000]];
+const NOTHING = "Nothing in this window";
+/** What is left free before the first data, of the time since. */
+const LEAD = 0.04;
 const BINARY_STEPS = Array.from({ length: 60 }, (_, i) => 2 ** i);
 
 let dashboards = [];
@@ -118,6 +121,49 @@ function showPanels() {
   }
 }
 
+/**
+ * Where the time axis begins: at the start of the window; where no panel knows anything of its first part, shortly before the first data,
+ * unless that window was asked for.
+ */
+function start(from) {
+  if (chosen !== null) return from;
+  const known = panels.map((panel) => panel.first).filter((time) => time !== null);
+  if (known.length === 0) return from;
+  const first = Math.min(...known);
+  const to = Math.max(...panels.map((panel) => panel.range?.[1] ?? first));
+  return Math.max(from, first - Math.max((to - first) * LEAD, 1000));
+}
+
+/** The time of the first value; `null` where there is none. */
+function firstTime({ series, times }) {
+  const index = times?.findIndex((_, i) => series.some((line) => line.values[i] !== null)) ?? -1;
+  return index < 0 ? null : times[index];
+}
+
+/** A query's series as one where all are equal and differ by one label: their lines would cover each other. */
+function merged(series) {
+  const queries = [...Map.groupBy(series, (line) => line.query).values()];
+  return queries.flatMap((lines) => (lines.length > 1 && lines.every((line) => same(line, lines[0])) && union(lines)) || lines);
+}
+
+const same = (one, other) =>
+  one.values.every((value, i) => {
+    const [a, b] = [value, other.values[i]];
+    return a === null || b === null ? a === b : Math.abs(a - b) <= 1e-9 * Math.max(Math.abs(a), Math.abs(b));
+  });
+
+function union(lines) {
+  const [{ query, labels, legend, values }] = lines;
+  for (const name of Object.keys(labels)) {
+    const count = new Set(lines.map((line) => line.labels[name]).filter(Boolean)).size;
+    const legends = new Set(lines.map((line) => line.legend.replace(line.labels[name], `${count} ${name}s`)));
+    if (count === lines.length && legends.size === 1 && !legends.has(legend)) {
+      return [{ query, labels: {}, legend: [...legends][0], values, equal: lines.map((line) => line.legend) }];
+    }
+  }
+  return null;
+}
+
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
 class Panel {
@@ -130,6 +176,8 @@ class Panel {
     this.hidden = new Set();
     this.chart = null;
     this.data = null;
+    this.range = null;
+    this.first = null;
     this.plot = element("div", { class: "plot" }, element("p", { class: "empty" }, "Loading…"));
     this.legend = element("ul", { class: "legend" });
     this.at = element("span", { class: "at muted small" });
@@ -163,12 +211,20 @@ class Panel {
       const data = await get(path, { from: to - window, to });
       // An answer that a later one has overtaken is not shown.
       if (turn !== this.turn || this.ended) return;
-      this.data = data;
-      this.range = [to - window, to];
-      this.draw(false);
+      this.show(data, to - window, to);
     } catch (error) {
       if (turn === this.turn && !this.ended) this.say(error.message, "bad");
     }
+  }
+
+  show(data, from, to) {
+    const before = start(from);
+    this.data = data.series ? { ...data, series: merged(data.series) } : data;
+    this.first = firstTime(data);
+    this.range = [from, to];
+    this.draw(false);
+    // All panels show the same time: one that knows more of the past draws the others anew.
+    if (start(from) !== before) for (const panel of panels) if (panel !== this && panel.chart) panel.draw(false);
   }
 
   draw(anew) {
@@ -186,7 +242,7 @@ class Panel {
 
   drawStat() {
     const { series } = this.data;
-    if (series.length === 0) return this.say("No data yet");
+    if (series.length === 0) return this.say(NOTHING);
     fill(this.plot, element("dl", { class: "stats" }, series.map((line) =>
       element("div", {}, element("dt", {}, line.legend),
         element("dd", {}, quantity(latest(line.values), this.spec.unit), sparkline(line.values))))));
@@ -194,7 +250,7 @@ class Panel {
 
   drawChart(anew) {
     const { series, times } = this.data;
-    if (!series.some((line) => line.values.some((value) => value !== null))) return this.say("No data yet");
+    if (!series.some((line) => line.values.some((value) => value !== null))) return this.say(NOTHING);
     const shape = JSON.stringify(series.map((line) => [line.legend, line.query, line.labels]));
     const columns = [times.map((time) => time / 1000), ...series.map((line) => line.values)];
     if (this.chart && shape === this.shape && !anew) {
@@ -227,7 +283,7 @@ class Panel {
         points: { size: 6, width: 0, fill: (u, i) => u.series[i].stroke(u, i) },
       },
       scales: {
-        x: { range: () => this.range.map((millis) => millis / 1000) },
+        x: { range: () => [start(this.range[0]), this.range[1]].map((millis) => millis / 1000) },
         y: { range: (u, low, high) => range ?? fitted(low, high, threshold) },
       },
       axes: [
@@ -264,9 +320,10 @@ class Panel {
         const swatch = element("span", { class: line.query > 0 ? "swatch dashed" : "swatch", "aria-hidden": "true" });
         swatch.style.setProperty("--color", this.colors[i]);
         return element("li", {}, element("button", {
-          type: "button", "aria-pressed": String(!this.hidden.has(line.legend)), title: "Show or hide",
+          type: "button", "aria-pressed": String(!this.hidden.has(line.legend)),
+          title: line.equal ? `Equal, drawn as one line:\n${line.equal.join("\n")}` : "Show or hide",
           onclick: (event) => this.toggle(i, line.legend, event.currentTarget),
-        }, swatch, element("span", { class: "name" }, line.legend), element("span", { class: "value" })));
+        }, swatch, element("span", { class: "name" }, line.legend), line.equal && element("span", { class: "tag" }, "equal"), element("span", { class: "value" })));
       }));
     }
     this.showValues();
@@ -365,7 +422,8 @@ function sparkline(values) {
   if (known.length < 2) return null;
   const heights = known.map(([, value]) => value);
   const [low, high] = [Math.min(...heights), Math.max(...heights)];
-  const x = (i) => ((i / (values.length - 1)) * 100).toFixed(2);
+  const [[begin]] = known;
+  const x = (i) => (((i - begin) / (values.length - 1 - begin)) * 100).toFixed(2);
   const y = (value) => (high === low ? 12 : 22 - ((value - low) / (high - low)) * 20).toFixed(2);
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   const path = document.createElementNS("http://www.w3.org/2000/svg", "path");

@@ -47,7 +47,7 @@ export function icon(path, label) {
 export const ABOUT = "M8 2a6 6 0 1 1 0 12A6 6 0 0 1 8 2M8 7.2v3.6M8 5v.4";
 export const LOCK = "M5 7V5a3 3 0 0 1 6 0v2M4 7h8v6H4z";
 
-/** A coloured word: `tone` is ok, busy, bad, warn or idle. */
+/** A coloured word: `tone` is ok, busy, bad, warn, info or idle. */
 export function badge(text, tone) {
   return element("span", { class: `state ${tone}` }, element("span", { class: "dot", "aria-hidden": "true" }), text);
 }

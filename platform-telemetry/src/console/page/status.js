@@ -1,5 +1,6 @@
 // Header, summary, environments and clusters.
 
+import { gravest } from "./alerts.js";
 import { LOCK, badge, byId, element, fill, icon } from "./dom.js";
 import { compact, count, imageTag, quantity } from "./format.js";
 
@@ -56,15 +57,18 @@ export function showStats(stats) {
 
 export function showAlertCount(active) {
   const firing = active.filter((alert) => alert.state === "firing");
-  tile("Alerts firing", String(firing.length), firing.length ? "bad" : "ok");
+  tile("Alerts firing", String(firing.length), firing.length ? gravest(firing) : "ok");
   const badge = byId("alert-count");
   badge.hidden = firing.length === 0;
+  badge.className = `count ${gravest(firing)}`;
   fill(badge, firing.length);
   const banner = byId("firing");
   banner.hidden = firing.length === 0;
-  const names = [...new Set(firing.map((alert) => alert.summary || alert.name))];
+  banner.className = `banner ${gravest(firing)}`;
+  const rules = [...Map.groupBy(firing, (alert) => alert.name)].map(([name, alerts]) =>
+    alerts.length === 1 ? alerts[0].summary || name : `${name} in ${alerts.length} series`);
   fill(banner, element("strong", {}, firing.length === 1 ? "1 alert is firing" : `${firing.length} alerts are firing`),
-    element("span", {}, names.slice(0, 3).join(" · ")));
+    element("span", {}, rules.slice(0, 3).join(" · ") + (rules.length > 3 ? ` · and ${rules.length - 3} more rules` : "")));
 }
 
 /** The places of the tiles are fixed, whichever is known first. */
