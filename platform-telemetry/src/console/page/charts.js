@@ -140,7 +140,7 @@ function firstTime({ series, times }) {
   return index < 0 ? null : times[index];
 }
 
-/** A query's series as one where all are equal and differ by one label: their lines would cover each other. */
+/** A query's series as one where those of all clusters are equal, as on one machine: their lines would cover each other. */
 function merged(series) {
   const queries = [...Map.groupBy(series, (line) => line.query).values()];
   return queries.flatMap((lines) => (lines.length > 1 && lines.every((line) => same(line, lines[0])) && union(lines)) || lines);
@@ -153,15 +153,11 @@ const same = (one, other) =>
   });
 
 function union(lines) {
-  const [{ query, labels, legend, values }] = lines;
-  for (const name of Object.keys(labels)) {
-    const count = new Set(lines.map((line) => line.labels[name]).filter(Boolean)).size;
-    const legends = new Set(lines.map((line) => line.legend.replace(line.labels[name], `${count} ${name}s`)));
-    if (count === lines.length && legends.size === 1 && !legends.has(legend)) {
-      return [{ query, labels: {}, legend: [...legends][0], values, equal: lines.map((line) => line.legend) }];
-    }
-  }
-  return null;
+  const [{ query, values }] = lines;
+  const clusters = new Set(lines.map((line) => line.labels.cluster).filter(Boolean));
+  const legends = new Set(lines.map((line) => line.legend.replace(line.labels.cluster, `${clusters.size} clusters`)));
+  if (clusters.size < lines.length || legends.size > 1) return null;
+  return [{ query, labels: {}, legend: [...legends][0], values, equal: lines.map((line) => line.legend) }];
 }
 
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -219,7 +215,7 @@ class Panel {
 
   show(data, from, to) {
     const before = start(from);
-    this.data = data.series ? { ...data, series: merged(data.series) } : data;
+    this.data = this.spec.type === "timeSeries" ? { ...data, series: merged(data.series) } : data;
     this.first = firstTime(data);
     this.range = [from, to];
     this.draw(false);
@@ -323,7 +319,7 @@ class Panel {
           type: "button", "aria-pressed": String(!this.hidden.has(line.legend)),
           title: line.equal ? `Equal, drawn as one line:\n${line.equal.join("\n")}` : "Show or hide",
           onclick: (event) => this.toggle(i, line.legend, event.currentTarget),
-        }, swatch, element("span", { class: "name" }, line.legend), line.equal && element("span", { class: "tag" }, "equal"), element("span", { class: "value" })));
+        }, swatch, element("span", { class: "name" }, line.legend), line.equal && element("span", { class: "tag" }, "each"), element("span", { class: "value" })));
       }));
     }
     this.showValues();
