@@ -6,7 +6,7 @@ use serde::Serialize;
 use std::{
     fmt,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 use tokio::sync::broadcast;
@@ -120,20 +120,22 @@ impl Stream for EventStream {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Event>> {
         let Some(stream) = &mut self.0 else { return Poll::Ready(None) };
-        Pin::new(stream).poll_next(context).map(|next| {
-            next.map(|event| match event {
-                Ok(event) => event,
-                Err(BroadcastStreamRecvError::Lagged(count)) => Event::Missed { count },
-            })
-        })
+        let next = ready!(Pin::new(stream).poll_next(context)).map(|event| match event {
+            Ok(event) => event,
+            Err(BroadcastStreamRecvError::Lagged(count)) => Event::Missed { count },
+        });
+        if matches!(next, None | Some(Event::RunFinished { .. })) {
+            self.0 = None;
+        }
+        Poll::Ready(next)
     }
 }
 
-/// Tells how far one step is. Cheap to clone.
+/// Tells how far one step is. Cheap to clone; one that is kept for longer than its run tells nobody.
 #[derive(Debug, Clone)]
 pub struct Progress {
     step: StepId,
-    events: Option<broadcast::Sender<Event>>,
+    events: Option<broadcast::WeakSender<Event>>,
 }
 
 impl Progress {
@@ -142,13 +144,13 @@ impl Progress {
         Self { step: StepId::new("none"), events: None }
     }
 
-    pub(crate) fn new(step: StepId, events: broadcast::Sender<Event>) -> Self {
+    pub(crate) fn new(step: StepId, events: broadcast::WeakSender<Event>) -> Self {
         Self { step, events: Some(events) }
     }
 
     /// Says in a sentence what is going on.
     pub fn report(&self, message: impl Into<String>) {
-        if let Some(events) = &self.events {
+        if let Some(events) = self.events.as_ref().and_then(broadcast::WeakSender::upgrade) {
             // Nobody listening is fine.
             let _ = events.send(Event::StepProgress { step: self.step.clone(), message: message.into() });
         }

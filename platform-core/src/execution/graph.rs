@@ -9,9 +9,17 @@ use std::collections::HashMap;
 pub struct StepGraph {
     pub(super) steps: Vec<Step>,
     /// For each step, those that wait for it.
-    pub(super) dependents: Vec<Vec<usize>>,
+    pub(super) dependents: Vec<Vec<Dependent>>,
     /// For each step, how many it waits for.
     pub(super) waits_for: Vec<usize>,
+}
+
+/// A step that waits for another one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Dependent {
+    pub(super) step: usize,
+    /// Whether it runs however the other one ends.
+    pub(super) whatever: bool,
 }
 
 impl StepGraph {
@@ -26,14 +34,14 @@ impl StepGraph {
         let mut dependents = vec![Vec::new(); steps.len()];
         let mut waits_for = vec![0; steps.len()];
         for (at, step) in steps.iter().enumerate() {
-            for wanted in &step.after {
+            for (wanted, whatever) in step.before() {
                 let Some(&before) = index.get(wanted) else {
                     return Err(Error::invalid(format!(
                         "step {} is after {wanted}, which does not exist",
                         step.id
                     )));
                 };
-                dependents[before].push(at);
+                dependents[before].push(Dependent { step: at, whatever });
                 waits_for[at] += 1;
             }
         }
@@ -64,7 +72,7 @@ impl StepGraph {
         let mut reached = 0;
         while let Some(at) = ready.pop() {
             reached += 1;
-            for &next in &self.dependents[at] {
+            for &Dependent { step: next, .. } in &self.dependents[at] {
                 waits_for[next] -= 1;
                 if waits_for[next] == 0 {
                     ready.push(next);
@@ -80,9 +88,8 @@ impl StepGraph {
         while !path.contains(&at) {
             path.push(at);
             at = *self.steps[at]
-                .after
-                .iter()
-                .filter_map(|id| index.get(id))
+                .before()
+                .filter_map(|(id, _)| index.get(id))
                 .find(|&&before| waits_for[before] > 0)?;
         }
         let start = path.iter().position(|&seen| seen == at)?;

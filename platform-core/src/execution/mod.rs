@@ -20,6 +20,8 @@ mod graph;
 mod report;
 mod retry;
 mod step;
+#[cfg(test)]
+mod tests;
 
 pub use executor::{Executor, Run};
 pub use graph::StepGraph;

@@ -72,8 +72,11 @@ impl Report {
         let not_reached = self.count(StepOutcome::NotReached) + self.count(StepOutcome::Cancelled);
         let message =
             if messages.is_empty() { "the run was cancelled".to_owned() } else { messages.join("; ") };
-        let rest =
-            if not_reached == 0 { String::new() } else { format!("; {not_reached} steps were not reached") };
+        let rest = match not_reached {
+            0 => String::new(),
+            1 => "; 1 step was not reached".to_owned(),
+            count => format!("; {count} steps were not reached"),
+        };
         Err(Error::new(kind, message + &rest)
             .retryable(!cancelled && failed.iter().all(|e| e.is_retryable()))
             .help("mend the cause and run it again: what is done stays done"))

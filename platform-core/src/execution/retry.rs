@@ -42,7 +42,9 @@ impl RetryPolicy {
             return None;
         }
         let bound = self.base.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1))).min(self.cap);
-        let jittered = bound.mul_f64(rand::rng().random_range(0.0..=1.0));
+        let share = rand::rng().random_range(0.0..=1.0);
+        // Rounding the greatest duration to a float is more than a duration holds.
+        let jittered = Duration::try_from_secs_f64(bound.as_secs_f64() * share).unwrap_or(bound);
         Some(jittered.max(error.requested_wait().unwrap_or_default()))
     }
 }
@@ -55,8 +57,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn waits_are_bounded_and_end(attempt in 1_u32..200) {
-            let policy = RetryPolicy { attempts: 100, ..RetryPolicy::default() };
+        fn waits_are_bounded_and_end(attempt in 1_u32..200, cap in prop_oneof![Just(20), Just(u64::MAX)]) {
+            let cap = Duration::from_secs(cap);
+            let policy = RetryPolicy { attempts: 100, cap, base: cap / 100 };
             let wait = policy.wait(attempt, &Error::new(ErrorKind::Unavailable, "down"));
             prop_assert_eq!(wait.is_some(), attempt < 100);
             prop_assert!(wait.unwrap_or_default() <= policy.cap);

@@ -83,6 +83,7 @@ pub struct Step {
     pub(super) id: StepId,
     pub(super) description: String,
     pub(super) after: Vec<StepId>,
+    pub(super) after_end: Vec<StepId>,
     pub(super) deadline: Duration,
     pub(super) retry: RetryPolicy,
     pub(super) limit: Option<Arc<Semaphore>>,
@@ -103,6 +104,7 @@ impl Step {
             id: id.into(),
             description: description.into(),
             after: Vec::new(),
+            after_end: Vec::new(),
             deadline: Self::DEFAULT_DEADLINE,
             retry: RetryPolicy::default(),
             limit: None,
@@ -114,6 +116,14 @@ impl Step {
     #[must_use]
     pub fn after<I: Into<StepId>>(mut self, steps: impl IntoIterator<Item = I>) -> Self {
         self.after.extend(steps.into_iter().map(Into::into));
+        self
+    }
+
+    /// Adds steps that must have ended before this one begins, whether they succeeded, failed or were never reached: for what has
+    /// to be done in any case, such as deleting what costs money.
+    #[must_use]
+    pub fn after_end<I: Into<StepId>>(mut self, steps: impl IntoIterator<Item = I>) -> Self {
+        self.after_end.extend(steps.into_iter().map(Into::into));
         self
     }
 
@@ -131,11 +141,18 @@ impl Step {
         self
     }
 
-    /// Makes it hold a permit while it runs: steps that share a semaphore run at most so many at a time.
+    /// Makes it hold a permit while it runs, retries included: steps that share a semaphore run at most so many at a time, also
+    /// across runs. While it waits for the permit it takes no place of the executor's parallelism.
     #[must_use]
     pub fn limit(mut self, permits: Arc<Semaphore>) -> Self {
         self.limit = Some(permits);
         self
+    }
+
+    /// All steps before it, and for each whether it need not succeed.
+    pub(super) fn before(&self) -> impl Iterator<Item = (&StepId, bool)> {
+        let succeeded = self.after.iter().map(|id| (id, false));
+        succeeded.chain(self.after_end.iter().map(|id| (id, true)))
     }
 }
 
