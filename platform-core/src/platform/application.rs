@@ -1,10 +1,15 @@
 //! Applications on their way: deploy, promote, roll back.
 
 use super::{
-    Applying, ObjectCounts, Platform, Release, apply::set_step_id, layout::Layout, release::Releases,
+    Applying, ObjectCounts, Platform, READING, Release,
+    apply::{SetSource, set_step_id},
+    layout::Layout,
+    release::Releases,
+    within,
 };
 use crate::{
     application::{Application, Image},
+    clock::Timestamp,
     cluster::{Cluster, Readiness},
     environment::Environment,
     error::{Error, ErrorKind, Result},
@@ -18,6 +23,11 @@ impl Platform {
     /// Deploys `image` of an application to one of its environments, whatever its way.
     ///
     /// In the first environment of its way the spec has the last word: applying the platform brings the spec's image back.
+    /// Nothing is written before the answer; the history of releases is read again when the step runs, so that calls of one
+    /// `Platform` and its clones at the same time all stay in it. Of calls in several processes the last one wins.
+    ///
+    /// Fails with [`NotFound`](ErrorKind::NotFound) for an application or environment that the spec does not have, or a cluster that
+    /// does not exist.
     pub async fn deploy(
         &self,
         application: &ApplicationName,
@@ -25,15 +35,14 @@ impl Platform {
         image: Image,
     ) -> Result<Applying> {
         let (application, placement) = self.find(application, environment, "deploy")?;
-        let cluster = self.0.connect(&placement.cluster).await?;
-        let releases = self.0.releases(application, &placement, Some(&*cluster)).await?;
-        let releases = releases.with(&image, self.0.clock.now());
-        self.roll_out(application, &image, &placement, &releases)
+        self.reach(application, &placement, "deploy").await?;
+        self.roll_out(application, &placement, Rollout::To(image))
     }
 
     /// Deploys to `to` the image that runs in `from`.
     ///
-    /// Refused unless the application is ready in `from`, and unless `to` comes after `from` on its way.
+    /// Refused unless the application is ready in `from`, and unless `to` comes after `from` on its way. Fails with
+    /// [`NotFound`](ErrorKind::NotFound) where a cluster of the two does not exist.
     pub async fn promote(
         &self,
         application: &ApplicationName,
@@ -56,60 +65,92 @@ impl Platform {
                 names.join(", ")
             )));
         }
-        let cluster = self.0.connect(&source.cluster).await?;
-        let (image, readiness, message) = self.0.observe(found, &source, &*cluster).await?;
+        let cluster = self.reach(found, &source, "promote").await?;
+        self.reach(found, &target, "promote").await?;
+        let observing = self.0.observe(found, &source, &*cluster);
+        let (image, readiness, message) = within(READING, "observe", &source.cluster, observing).await?;
         let Some(image) = image else {
             return Err(refused(format!("it is not deployed in {from}")));
         };
         if readiness != Readiness::Current {
             return Err(refused(format!("it is not ready in {from}: {readiness}, {message}")));
         }
-        let cluster = self.0.connect(&target.cluster).await?;
-        let releases =
-            self.0.releases(found, &target, Some(&*cluster)).await?.with(&image, self.0.clock.now());
-        self.roll_out(found, &image, &target, &releases)
+        self.roll_out(found, &target, Rollout::To(image))
     }
 
-    /// Deploys the image that ran before the present one. Refused where there is none.
+    /// Deploys the image that ran before the present one. [`Refused`](ErrorKind::Refused) where there is none.
+    ///
+    /// The present release leaves the history: a second rollback goes one further back. One whose history has changed by the time it runs
+    /// fails with [`Conflict`](ErrorKind::Conflict).
     pub async fn rollback(
         &self,
         application: &ApplicationName,
         environment: &EnvironmentName,
     ) -> Result<Applying> {
         let (application, placement) = self.find(application, environment, "roll back")?;
-        let cluster = self.0.connect(&placement.cluster).await?;
-        let releases = self.0.releases(application, &placement, Some(&*cluster)).await?;
+        let cluster = self.reach(application, &placement, "roll back").await?;
+        let reading = self.0.releases(application, &placement, Some(&*cluster));
+        let releases = within(READING, "read the releases of", &placement.cluster, reading).await?;
         let Some(image) = releases.previous().cloned() else {
             return Err(Error::new(ErrorKind::Refused, "there is no release before the present one")
                 .operation("roll back")
                 .subject(format!("{} in {environment}", application.name)));
         };
-        self.roll_out(application, &image, &placement, &releases.rolled_back())
+        self.roll_out(application, &placement, Rollout::Back(image))
     }
 
     /// The releases of an application in an environment, the latest first; at most 10 are remembered.
+    ///
+    /// Fails with [`Corrupt`](ErrorKind::Corrupt) for a history that is not readable.
     pub async fn releases(
         &self,
         application: &ApplicationName,
         environment: &EnvironmentName,
     ) -> Result<Vec<Release>> {
         let (application, placement) = self.find(application, environment, "list the releases of")?;
-        let cluster = self.0.connect(&placement.cluster).await?;
-        Ok(self.0.releases(application, &placement, Some(&*cluster)).await?.all())
+        let cluster = self.reach(application, &placement, "list the releases of").await?;
+        let reading = self.0.releases(application, &placement, Some(&*cluster));
+        Ok(within(READING, "read the releases of", &placement.cluster, reading).await?.all())
+    }
+
+    /// A handle of the cluster of a placement.
+    async fn reach(
+        &self,
+        application: &Application,
+        placement: &Placement,
+        operation: &str,
+    ) -> Result<Arc<dyn Cluster>> {
+        let connecting = self.0.connect(&placement.cluster);
+        within(READING, "connect to", &placement.cluster, connecting).await.map_err(|error| {
+            if error.kind() != ErrorKind::NotFound {
+                return error;
+            }
+            Error::not_found(format!("its cluster {} does not exist", placement.cluster))
+                .operation(operation)
+                .subject(format!("{} in {}", application.name, placement.environment.name))
+                .help("apply the platform first")
+        })
     }
 
     fn roll_out(
         &self,
         application: &Application,
-        image: &Image,
         placement: &Placement,
-        releases: &Releases,
+        rollout: Rollout,
     ) -> Result<Applying> {
-        let set = self.0.application_set(application, image, placement, releases)?;
+        let image = rollout.image();
+        // Rendered here for its name, and so that what cannot be rendered fails before anything is begun.
+        let set = self.0.application_set(application, image, placement, &Releases::default())?;
         let objects = Arc::new(Mutex::new(ObjectCounts::default()));
         let description = format!("deploy {image} to {}", placement.environment.name);
         let id = set_step_id(&placement.cluster, set.name());
-        let step = self.apply_step(id, description, placement.cluster.clone(), set, &objects);
+        let source = SetSource::Rollout {
+            application: application.clone(),
+            placement: placement.clone(),
+            rollout,
+            planned: None,
+        };
+        let step = self.apply_step(id, description, placement.cluster.clone(), source, &objects);
         Ok(Applying::start(&self.0, StepGraph::new(vec![step])?, objects))
     }
 
@@ -136,7 +177,62 @@ impl Platform {
     }
 }
 
+/// Which image is to run, and what that means for the history of releases.
+#[derive(Debug, Clone)]
+pub(super) enum Rollout {
+    /// This one, as a new release.
+    To(Image),
+    /// The one before the present one, which is to be this.
+    Back(Image),
+    /// The one that runs, which is to be this.
+    Present(Image),
+}
+
+impl Rollout {
+    pub(super) fn image(&self) -> &Image {
+        match self {
+            Self::To(image) | Self::Back(image) | Self::Present(image) => image,
+        }
+    }
+
+    /// The history with this in it. Again the same if it is in there already, so that a step can be repeated.
+    pub(super) fn write_into(&self, releases: Releases, at: Timestamp) -> Result<Releases> {
+        match self {
+            Self::To(image) => Ok(releases.with(image, at)),
+            Self::Back(image) | Self::Present(image) if releases.current() == Some(image) => Ok(releases),
+            Self::Back(image) if releases.previous() == Some(image) => Ok(releases.rolled_back()),
+            Self::Present(image) if releases.current().is_none() => Ok(releases.with(image, at)),
+            Self::Back(image) | Self::Present(image) => Err(Error::new(
+                ErrorKind::Conflict,
+                match releases.current() {
+                    Some(current) => format!("{image} was to run, but meanwhile {current} was deployed"),
+                    None => format!("{image} was to run, but meanwhile its history of releases was deleted"),
+                },
+            )
+            .help("begin again from what is there now")),
+        }
+    }
+}
+
 impl super::Inner {
+    /// The image of an application that really runs at a placement; `None` where none does.
+    pub(super) async fn running(
+        &self,
+        application: &Application,
+        placement: &Placement,
+        cluster: &dyn Cluster,
+    ) -> Result<Option<Image>> {
+        // The image does not change which objects there are.
+        for manifest in self.orchestrator.application(application, &application.image, placement)? {
+            if self.orchestrator.running_image(application, manifest.object()).is_some()
+                && let Some(live) = cluster.get(manifest.reference()).await?
+            {
+                return Ok(self.orchestrator.running_image(application, &live));
+            }
+        }
+        Ok(None)
+    }
+
     /// What of an application really runs at a placement, and how it is.
     pub(super) async fn observe(
         &self,
@@ -144,19 +240,11 @@ impl super::Inner {
         placement: &Placement,
         cluster: &dyn Cluster,
     ) -> Result<(Option<Image>, Readiness, String)> {
-        // The image does not change which objects there are.
-        let manifests = self.orchestrator.application(application, &application.image, placement)?;
-        let mut image = None;
-        for manifest in &manifests {
-            if self.orchestrator.running_image(application, manifest.object()).is_some()
-                && let Some(live) = cluster.get(manifest.reference()).await?
-            {
-                image = self.orchestrator.running_image(application, &live);
-            }
-        }
+        let image = self.running(application, placement, cluster).await?;
         if image.is_none() {
             return Ok((None, Readiness::NotFound, "not deployed".to_owned()));
         }
+        let manifests = self.orchestrator.application(application, &application.image, placement)?;
         let references: Vec<_> = manifests.iter().map(|m| m.reference().clone()).collect();
         let (readiness, message) = super::status::worst(cluster.health(&references).await?);
         Ok((image, readiness, message))

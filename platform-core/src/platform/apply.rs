@@ -1,13 +1,15 @@
 //! From a plan to a run.
 
-use super::{Inner, Platform, layout::Layout};
+use super::{Inner, Platform, STOPPING, application::Rollout, layout::Layout, release::Releases, within};
 use crate::{
-    cluster::{ApplyReport, ClusterChange, ObjectOutcome},
+    application::Application,
+    cluster::{ApplyReport, Cluster, ClusterChange, ObjectOutcome},
     error::{Error, ErrorKind, Result},
     event::EventStream,
     execution::{Report, Run, Step, StepDone, StepGraph, StepId},
     manifest::{ManifestSet, ObjectRef},
-    name::ClusterName,
+    name::{ApplicationName, ClusterName, Namespace},
+    orchestrator::Placement,
     plan::{ClusterPlan, Plan, SetPlan, SetSubject},
     status::StatusSource,
     telemetry::{ClusterTopology, EnvironmentTopology, Topology},
@@ -15,13 +17,18 @@ use crate::{
 use futures::FutureExt;
 use serde::Serialize;
 use std::{
+    collections::HashMap,
     future::Future,
     pin::Pin,
     sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll, ready},
+    time::Duration,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard, Semaphore};
 use tokio_util::sync::CancellationToken;
+
+/// How long making or deleting a cluster may take: EKS needs up to a quarter of an hour for a control plane, and longer for node groups.
+pub(super) const CLUSTER_DEADLINE: Duration = Duration::from_secs(45 * 60);
 
 /// How many objects had which fate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -108,8 +115,12 @@ impl Future for Applying {
 impl Platform {
     /// Applies a plan: clusters, in them components, isolation and applications, and the telemetry plane.
     ///
-    /// Each step reads before it writes, so that a plan that has become old does no harm. Fails at once with
-    /// [`Invalid`](ErrorKind::Invalid) for another platform's plan, and with [`Conflict`](ErrorKind::Conflict) for one with blocked changes.
+    /// Each step reads before it writes, so that a plan that has become old does no harm: a cluster that vanished is created again,
+    /// and an application that was promoted or rolled back meanwhile is left alone, its step failing with [`Conflict`](ErrorKind::Conflict).
+    /// Like [`Executor::start`](crate::execution::Executor::start), it has to be called within a tokio runtime.
+    ///
+    /// Fails at once with [`Invalid`](ErrorKind::Invalid) for another platform's plan, and with [`Conflict`](ErrorKind::Conflict) for one
+    /// with blocked changes.
     pub fn apply(&self, plan: &Plan) -> Result<Applying> {
         let inner = &self.0;
         if plan.platform != inner.spec.name {
@@ -139,10 +150,10 @@ impl Platform {
         Ok(Applying::start(inner, StepGraph::new(steps)?, objects))
     }
 
-    /// Stops the telemetry plane, so that a process that ends loses nothing. Clusters stay.
+    /// Stops the telemetry plane, so that a process that ends loses nothing. Clusters stay. Idempotent; ends after 2 minutes at the latest.
     pub async fn shutdown(&self) -> Result<()> {
         match &self.0.telemetry {
-            Some(telemetry) => telemetry.stop().await,
+            Some(telemetry) => within(STOPPING, "stop", "telemetry", telemetry.stop()).await,
             None => Ok(()),
         }
     }
@@ -154,7 +165,8 @@ impl Platform {
         let step = match (&plan.subject, &plan.set) {
             (SetSubject::Removed { set }, _) => self.remove_step(id, cluster.clone(), set.clone(), objects),
             (subject, Some(set)) => {
-                self.apply_step(id, format!("apply {subject}"), cluster.clone(), set.clone(), objects)
+                let source = self.source(subject, set);
+                self.apply_step(id, format!("apply {subject}"), cluster.clone(), source, objects)
             }
             (subject, None) => {
                 let subject = subject.to_string();
@@ -164,23 +176,52 @@ impl Platform {
         step.after(after)
     }
 
+    /// Where the set of a plan comes from once it is applied.
+    fn source(&self, subject: &SetSubject, set: &ManifestSet) -> SetSource {
+        let spec = &self.0.spec;
+        if let SetSubject::Application { environment, application, image } = subject
+            && let Some(application) = spec.applications.iter().find(|a| a.name == *application)
+            && let Some(environment) = spec.environments.iter().find(|e| e.name == *environment)
+        {
+            let layout = Layout::new(spec);
+            let rollout = if layout.deploys_on_apply(application, environment) {
+                Rollout::To(image.clone())
+            } else {
+                Rollout::Present(image.clone())
+            };
+            return SetSource::Rollout {
+                application: application.clone(),
+                placement: layout.placement(&application.name, environment),
+                rollout,
+                planned: Some(set.clone()),
+            };
+        }
+        SetSource::Planned(set.clone())
+    }
+
     /// Applies a set and waits until it is ready.
     pub(super) fn apply_step(
         &self,
         id: StepId,
         description: String,
         cluster: ClusterName,
-        set: ManifestSet,
+        source: SetSource,
         objects: &Arc<Mutex<ObjectCounts>>,
     ) -> Step {
         let deadline = self.0.ready_deadline;
-        let (platform, objects, set) = (self.clone(), objects.clone(), Arc::new(set));
+        let (platform, objects, source) = (self.clone(), objects.clone(), Arc::new(source));
         Step::new(id, description, move |context| {
-            let (platform, objects, set, name) =
-                (platform.clone(), objects.clone(), set.clone(), cluster.clone());
+            let (platform, objects, source, name) =
+                (platform.clone(), objects.clone(), source.clone(), cluster.clone());
             async move {
                 let cluster = platform.0.connect(&name).await?;
-                let report = cluster.apply(&set, &platform.0.apply_options()).await?;
+                let (set, report) = {
+                    // From reading the history until it is written. Not while waiting: what does not start must be rolled back.
+                    let _alone = platform.0.rollouts.lock(&source).await;
+                    let set = source.read(&platform.0, &*cluster).await?;
+                    let report = cluster.apply(&set, &platform.0.apply_options()).await?;
+                    (set, report)
+                };
                 objects.lock().unwrap_or_else(PoisonError::into_inner).add(&report);
                 let references: Vec<ObjectRef> = set.references();
                 context.progress.report("waiting until it is ready");
@@ -189,7 +230,7 @@ impl Platform {
             }
         })
         // The wait has its own deadline, whose error says what is missing; this one is the backstop.
-        .deadline(deadline + Step::DEFAULT_DEADLINE)
+        .deadline(deadline.saturating_add(Step::DEFAULT_DEADLINE))
     }
 
     fn remove_step(
@@ -254,6 +295,55 @@ impl Platform {
     }
 }
 
+/// Where a set comes from when it is applied.
+#[derive(Debug)]
+pub(super) enum SetSource {
+    /// From the plan.
+    Planned(ManifestSet),
+    /// An application with its history of releases, which may have changed since the plan and is read again.
+    Rollout {
+        application: Application,
+        placement: Placement,
+        rollout: Rollout,
+        /// As it was planned; `None`: it is rendered.
+        planned: Option<ManifestSet>,
+    },
+}
+
+impl SetSource {
+    async fn read(&self, inner: &Inner, cluster: &dyn Cluster) -> Result<ManifestSet> {
+        let (application, placement, rollout, planned) = match self {
+            Self::Planned(set) => return Ok(set.clone()),
+            Self::Rollout { application, placement, rollout, planned } => {
+                (application, placement, rollout, planned)
+            }
+        };
+        let releases = inner.releases(application, placement, Some(cluster)).await?;
+        let releases = rollout.write_into(releases, inner.clock.now())?;
+        let Some(planned) = planned else {
+            return inner.application_set(application, rollout.image(), placement, &releases);
+        };
+        let history = Releases::reference(application, placement);
+        let mut manifests: Vec<_> =
+            planned.manifests().iter().filter(|m| *m.reference() != history).cloned().collect();
+        manifests.push(releases.manifest(application, placement)?);
+        ManifestSet::new(planned.name(), manifests)
+    }
+}
+
+/// Lets those who write the same history of releases do so one after the other.
+#[derive(Debug, Default)]
+pub(super) struct Rollouts(Mutex<HashMap<(ClusterName, Namespace, ApplicationName), Arc<AsyncMutex<()>>>>);
+
+impl Rollouts {
+    async fn lock(&self, source: &SetSource) -> Option<OwnedMutexGuard<()>> {
+        let SetSource::Rollout { application, placement, .. } = source else { return None };
+        let key = (placement.cluster.clone(), placement.namespace.clone(), application.name.clone());
+        let turn = self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
+        Some(turn.lock_owned().await)
+    }
+}
+
 impl Inner {
     fn cluster_step(&self, platform: &Platform, plan: &ClusterPlan, creates: &Arc<Semaphore>) -> Step {
         let verb = match plan.change {
@@ -280,8 +370,7 @@ impl Inner {
             }
         })
         .limit(creates.clone())
-        // EKS takes up to a quarter of an hour for a control plane, and longer for node groups.
-        .deadline(std::time::Duration::from_secs(45 * 60))
+        .deadline(CLUSTER_DEADLINE)
     }
 }
 

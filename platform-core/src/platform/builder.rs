@@ -1,6 +1,6 @@
 //! Putting a platform together.
 
-use super::{Inner, Platform, PlatformSpec};
+use super::{Inner, Platform, PlatformSpec, apply::Rollouts};
 use crate::{
     application::Application,
     clock::{Clock, SystemClock},
@@ -14,8 +14,11 @@ use crate::{
     orchestrator::Orchestrator,
     telemetry::TelemetryPlane,
 };
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
-use tokio::sync::Mutex;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 /// Puts a [`Platform`] together. Setters cannot fail; [`build`](Self::build) checks everything.
 #[derive(Debug)]
@@ -161,6 +164,7 @@ impl PlatformBuilder {
             executor: self.executor,
             ready_deadline: self.ready_deadline,
             connections: Mutex::default(),
+            rollouts: Rollouts::default(),
         })))
     }
 }

@@ -1,6 +1,6 @@
 //! Taking a platform down.
 
-use super::{Applying, ObjectCounts, Platform};
+use super::{Applying, ObjectCounts, Platform, READING, apply::CLUSTER_DEADLINE, within};
 use crate::{
     cluster::Deletion,
     error::{Error, ErrorKind, Result},
@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// What is to be destroyed, by name: the platform, and each of its protected environments.
+/// What is to be destroyed, by name: the platform, each of its protected environments, and each of its clusters that is no longer in its spec.
 ///
 /// ```
 /// use platform_core::Confirmation;
@@ -31,14 +31,14 @@ impl Confirmation {
         Self { platform: platform.into(), environments: BTreeSet::new() }
     }
 
-    /// Confirms a protected environment too.
+    /// Confirms a protected environment, or a cluster that is no longer in the spec, too.
     #[must_use]
     pub fn including(mut self, environment: impl Into<String>) -> Self {
         self.environments.insert(environment.into());
         self
     }
 
-    /// Reads what a person typed: the platform's name, then those of protected environments, separated by spaces.
+    /// Reads what a person typed: the platform's name, then those of protected environments and of clusters that left the spec, separated by spaces.
     pub fn parse(text: &str) -> Self {
         let mut words = text.split_whitespace().map(str::to_owned);
         Self { platform: words.next().unwrap_or_default(), environments: words.collect() }
@@ -46,7 +46,8 @@ impl Confirmation {
 }
 
 impl Platform {
-    /// What [`destroy`](Self::destroy) asks to be confirmed, as a person would type it.
+    /// What [`destroy`](Self::destroy) asks to be confirmed by the spec, as a person would type it. Of clusters that are no longer in the spec only
+    /// the provider knows; where there are some, `destroy` refuses and names them.
     pub fn confirmation_text(&self) -> String {
         let protected = self.0.spec.environments.iter().filter(|e| e.protected).map(|e| e.name.as_str());
         let words: Vec<&str> = std::iter::once(self.0.spec.name.as_str()).chain(protected).collect();
@@ -56,10 +57,17 @@ impl Platform {
     /// Deletes everything that is the platform's: telemetry with its data, and all clusters that bear its mark, those that are
     /// no longer in its spec included. What is not there is fine.
     ///
-    /// Fails at once with [`Refused`](ErrorKind::Refused) if `confirmation` does not name the platform and every protected environment.
+    /// Fails at once with [`Refused`](ErrorKind::Refused) if `confirmation` does not name the platform, every protected environment and every
+    /// cluster that is no longer in the spec, of which nobody knows any more whether it was protected. Clusters are deleted
+    /// even if the telemetry cannot be, which is then told in the error.
     pub async fn destroy(&self, confirmation: &Confirmation) -> Result<Applying> {
         let inner = &self.0;
-        let wanted = Confirmation::parse(&self.confirmation_text());
+        let listing = inner.provider.list(&inner.spec.name);
+        let there = within(READING, "list clusters of", inner.provider.name(), listing).await?;
+        let known = self.cluster_names();
+        let unknown = there.iter().map(|status| &status.name).filter(|name| !known.contains(name));
+        let text = unknown.fold(self.confirmation_text(), |text, name| format!("{text} {name}"));
+        let wanted = Confirmation::parse(&text);
         if confirmation.platform != wanted.platform
             || !confirmation.environments.is_superset(&wanted.environments)
         {
@@ -69,7 +77,7 @@ impl Platform {
             )
             .operation("destroy")
             .subject(format!("platform {}", inner.spec.name))
-            .help(format!("confirm with {:?}", self.confirmation_text())));
+            .help(format!("confirm with {text:?}")));
         }
         let mut steps = Vec::new();
         if let Some(telemetry) = &inner.telemetry {
@@ -79,21 +87,24 @@ impl Platform {
                 async move { telemetry.destroy().await.map(|()| StepDone::changed("deleted")) }
             }));
         }
-        for status in inner.provider.list(&inner.spec.name).await? {
+        for status in there {
             let platform = self.clone();
             let description = format!("delete cluster {}", status.name);
             let step = Step::new(format!("cluster/{}", status.name), description, move |context| {
                 let (platform, name) = (platform.clone(), status.name.clone());
                 async move {
                     let provider = &platform.0.provider;
-                    match provider.delete(&platform.0.spec.name, &name, &context.progress).await? {
+                    let deletion = provider.delete(&platform.0.spec.name, &name, &context.progress).await?;
+                    platform.0.connections().remove(&name);
+                    match deletion {
                         Deletion::Deleted => Ok(StepDone::changed("deleted")),
                         Deletion::Absent => Ok(StepDone::unchanged("it was not there")),
                     }
                 }
             });
-            // Telemetry watches the clusters: it goes first, so that it does not see them vanish.
-            steps.push(if inner.telemetry.is_some() { step.after(["telemetry"]) } else { step });
+            // Telemetry watches the clusters: it goes first, so that it does not see them vanish. Clusters cost money: they go in any case.
+            let step = step.deadline(CLUSTER_DEADLINE);
+            steps.push(if inner.telemetry.is_some() { step.after_end(["telemetry"]) } else { step });
         }
         let objects = Arc::new(Mutex::new(ObjectCounts::default()));
         Ok(Applying::start(inner, StepGraph::new(steps)?, objects))

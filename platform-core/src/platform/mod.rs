@@ -23,15 +23,18 @@ use crate::{
     clock::Clock,
     cluster::{Cluster, ClusterProvider, ProviderCapabilities},
     component::Component,
-    error::Result,
+    error::{Error, ErrorKind, Result},
     execution::Executor,
     name::ClusterName,
     orchestrator::Orchestrator,
     telemetry::TelemetryPlane,
 };
 use layout::Layout;
-use std::{collections::HashMap, sync::Arc, time::Duration};
-use tokio::sync::Mutex;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 /// A platform: environments, a control plane, components, applications and telemetry, on the clusters of a provider.
 ///
@@ -76,12 +79,14 @@ struct Inner {
     executor: Executor,
     ready_deadline: Duration,
     connections: Mutex<HashMap<ClusterName, Connection>>,
+    rollouts: apply::Rollouts,
 }
 
-/// A handle of a cluster, and the address that it was made for.
+/// A handle of a cluster, and what it was made for: a cluster that was made anew may have the old address.
 #[derive(Debug)]
 struct Connection {
     server: String,
+    certificate_authority: Option<Vec<u8>>,
     cluster: Arc<dyn Cluster>,
 }
 
@@ -125,14 +130,47 @@ impl Platform {
 impl Inner {
     async fn connect(&self, name: &ClusterName) -> Result<Arc<dyn Cluster>> {
         let access = self.provider.access(&self.spec.name, name).await?;
-        let mut connections = self.connections.lock().await;
-        if let Some(connection) = connections.get(name)
-            && connection.server == access.server
-        {
-            return Ok(connection.cluster.clone());
+        let known = |connections: &HashMap<ClusterName, Connection>| {
+            let connection = connections.get(name)?;
+            let same = connection.server == access.server
+                && connection.certificate_authority == access.certificate_authority;
+            same.then(|| connection.cluster.clone())
+        };
+        if let Some(cluster) = known(&self.connections()) {
+            return Ok(cluster);
         }
         let cluster = self.orchestrator.connect(&access).await?;
-        connections.insert(name.clone(), Connection { server: access.server, cluster: cluster.clone() });
+        let connection = Connection {
+            server: access.server,
+            certificate_authority: access.certificate_authority,
+            cluster: cluster.clone(),
+        };
+        self.connections().insert(name.clone(), connection);
         Ok(cluster)
     }
+
+    /// Never held while something is awaited.
+    fn connections(&self) -> MutexGuard<'_, HashMap<ClusterName, Connection>> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How long reading from one cluster may take, all its objects together. Providers and clusters have shorter deadlines of their own; this one
+/// ends the wait for one that has forgotten.
+const READING: Duration = Duration::from_secs(120);
+/// How long telemetry may take to stop.
+const STOPPING: Duration = Duration::from_secs(120);
+
+/// Waits for `work` at most for `deadline`, then fails with [`Timeout`](ErrorKind::Timeout).
+async fn within<T>(
+    deadline: Duration,
+    operation: &str,
+    subject: impl std::fmt::Display,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    tokio::time::timeout(deadline, work).await.unwrap_or_else(|_| {
+        Err(Error::new(ErrorKind::Timeout, format!("no answer after {deadline:?}"))
+            .operation(operation)
+            .subject(subject.to_string()))
+    })
 }

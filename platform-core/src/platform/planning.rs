@@ -1,9 +1,10 @@
 //! From what is wanted and what there is to a plan.
 
 use super::{
-    Inner, Platform,
+    Inner, Platform, READING,
     layout::{ClusterLayout, Layout},
     release::Releases,
+    within,
 };
 use crate::{
     application::{Application, Image},
@@ -24,20 +25,27 @@ const CONCURRENCY: usize = 8;
 
 impl Platform {
     /// What [`apply`](Self::apply) would do. Reads only: providers and clusters are asked, by dry run, and nothing is written.
+    ///
+    /// Fails if a provider or a running cluster does not answer, with [`Timeout`](ErrorKind::Timeout) after 2 minutes for each cluster: a plan
+    /// that has not seen everything could promise what it does not hold.
     pub async fn plan(&self) -> Result<Plan> {
         let inner = &self.0;
         let layout = Layout::new(&inner.spec);
-        let clusters = stream::iter(layout.clusters().into_iter().map(|cluster| inner.plan_cluster(cluster)))
-            .buffered(CONCURRENCY)
-            .try_collect::<Vec<ClusterPlan>>()
-            .await?;
+        let clusters = stream::iter(layout.clusters().into_iter().map(|cluster| async move {
+            let name = cluster.spec.name.clone();
+            within(READING, "plan", format!("cluster {name}"), inner.plan_cluster(cluster)).await
+        }))
+        .buffered(CONCURRENCY)
+        .try_collect::<Vec<ClusterPlan>>()
+        .await?;
         let telemetry = inner.telemetry.as_ref();
         Ok(Plan {
             platform: inner.spec.name.clone(),
             provider: inner.provider.name().to_owned(),
             simulated: inner.provider.capabilities().simulated,
             isolation: inner.spec.isolation,
-            warnings: inner.orphans(&clusters).await?,
+            warnings: within(READING, "list clusters of", inner.provider.name(), inner.orphans(&clusters))
+                .await?,
             clusters,
             telemetry: telemetry.map(|t| t.describe()).unwrap_or_default(),
             starts_telemetry: telemetry.is_some_and(|t| !t.is_running()),
@@ -63,10 +71,16 @@ impl Inner {
         if let Some(cluster) = &cluster {
             self.compare(cluster, &mut sets).await?;
         } else {
+            // What is in a cluster that does not run is known once it has been repaired.
+            let change = if change == ClusterChange::Create {
+                ObjectChange::Create
+            } else {
+                ObjectChange::KnownAfterApply
+            };
             for plan in &mut sets {
                 let references = plan.set.iter().flat_map(ManifestSet::references);
                 plan.objects =
-                    references.map(|object| ObjectDiff { object, change: ObjectChange::Create }).collect();
+                    references.map(|object| ObjectDiff { object, change: change.clone() }).collect();
             }
         }
         Ok(ClusterPlan { spec: layout.spec, change, sets })
@@ -172,8 +186,14 @@ impl Inner {
         let image = if layout.deploys_on_apply(application, environment) {
             application.image.clone()
         } else {
-            match releases.current() {
-                Some(image) => image.clone(),
+            // Without a history, what runs stays: it must not be taken for something that is no longer wanted.
+            let running = match (releases.current(), cluster) {
+                (Some(image), _) => Some(image.clone()),
+                (None, Some(cluster)) => self.running(application, &placement, cluster).await?,
+                (None, None) => None,
+            };
+            match running {
+                Some(image) => image,
                 None => return Ok(None),
             }
         };

@@ -38,11 +38,17 @@ impl Releases {
         let Some(text) = object.and_then(|o| o.pointer("/data/releases")).and_then(Value::as_str) else {
             return Ok(Self::default());
         };
-        serde_json::from_str(text).map(Self).map_err(|e| {
-            Error::new(ErrorKind::Corrupt, "its history of releases is not readable")
-                .source(e)
-                .help("delete its ConfigMap NAME-releases to begin a new history")
-        })
+        let mut releases: Vec<Release> = serde_json::from_str(text).map_err(|e| {
+            let name = object.and_then(|o| o.pointer("/metadata/name")).and_then(Value::as_str);
+            Error::new(ErrorKind::Corrupt, "its history of releases is not readable").source(e).help(format!(
+                "delete the ConfigMap {} to begin a new history with what runs",
+                name.unwrap_or("of its releases")
+            ))
+        })?;
+        // Somebody may have edited it.
+        releases.dedup_by(|later, earlier| later.image == earlier.image);
+        releases.truncate(REMEMBERED);
+        Ok(Self(releases))
     }
 
     pub(super) fn current(&self) -> Option<&Image> {
@@ -106,7 +112,13 @@ mod tests {
         assert_eq!(releases.clone().with(&image("29"), Timestamp::from_millis(9)), releases);
         assert_eq!((releases.current(), releases.previous()), (Some(&image("29")), Some(&image("28"))));
         assert_eq!(releases.rolled_back().current(), Some(&image("28")));
-        assert!(Releases::read(Some(&json!({"data": {"releases": "x"}}))).is_err());
+        let broken = json!({"metadata": {"name": "api1-releases"}, "data": {"releases": "x"}});
+        let error = Releases::read(Some(&broken)).unwrap_err();
+        assert!(error.to_string().contains("delete the ConfigMap api1-releases"), "{error}");
+        let edited =
+            r#"[{"image": "api1:2", "at": 2}, {"image": "api1:2", "at": 1}, {"image": "api1:1", "at": 0}]"#;
+        let edited = Releases::read(Some(&json!({"data": {"releases": edited}}))).unwrap();
+        assert_eq!(edited.previous(), Some(&image("1")));
         assert_eq!(Releases::read(None).unwrap(), Releases::default());
     }
 }

@@ -3,6 +3,7 @@
 use super::{
     Inner, Platform,
     layout::{ClusterLayout, Layout},
+    within,
 };
 use crate::{
     cluster::{Cluster, ClusterPhase, ObjectHealth, Readiness},
@@ -13,8 +14,15 @@ use crate::{
     },
 };
 use async_trait::async_trait;
-use futures::{Stream, StreamExt, future::join_all, stream};
-use std::{sync::Arc, time::Duration};
+use futures::{
+    Stream, StreamExt,
+    future::{join, join_all},
+    stream,
+};
+use std::time::Duration;
+
+/// How long one answer of a provider or a cluster is waited for: someone is looking at the page.
+const LOOKING: Duration = Duration::from_secs(15);
 
 #[async_trait]
 impl StatusSource for Platform {
@@ -36,16 +44,16 @@ impl StatusSource for Platform {
 }
 
 impl Platform {
-    /// How it is: clusters, components, applications. What does not answer is part of the answer.
+    /// How it is: clusters, components, applications. What does not answer is part of the answer, after 15 seconds for each question: a cluster
+    /// that hangs delays the answer by at most 45 seconds and does not spoil it. Reads only; dropping the future stops the reading.
     pub async fn status(&self) -> Result<PlatformStatus> {
         StatusSource::status(self).await
     }
 
     /// How it is now, and again whenever that has changed, looking every `interval`. Ends never; drop it.
     pub fn watch(&self, interval: Duration) -> impl Stream<Item = Result<PlatformStatus>> + Send + use<> {
-        let state = (self.clone(), None::<PlatformStatus>);
-        stream::unfold(state, move |(platform, last)| async move {
-            let mut wait = last.is_some();
+        let state = (self.clone(), None::<PlatformStatus>, false);
+        stream::unfold(state, move |(platform, last, mut wait)| async move {
             loop {
                 if wait {
                     tokio::time::sleep(interval).await;
@@ -57,10 +65,10 @@ impl Platform {
                             .as_ref()
                             .is_some_and(|last| *last == PlatformStatus { at: last.at, ..status.clone() });
                         if !same {
-                            return Some((Ok(status.clone()), (platform, Some(status))));
+                            return Some((Ok(status.clone()), (platform, Some(status), true)));
                         }
                     }
-                    Err(error) => return Some((Err(error), (platform, last))),
+                    Err(error) => return Some((Err(error), (platform, last, true))),
                 }
             }
         })
@@ -80,16 +88,32 @@ impl Inner {
             message: String::new(),
             components: Vec::new(),
         };
-        let cluster = match self.describe(&mut report).await {
-            Ok(cluster) => cluster,
-            Err(error) => {
-                report.message = error.to_string();
-                None
+        let name = &layout.spec.name;
+        let describing = self.provider.describe(&self.spec.name, name);
+        let mut cluster = None;
+        match within(LOOKING, "describe", format!("cluster {name}"), describing).await {
+            Ok(None) => {}
+            Ok(Some(status)) => {
+                report.phase = Some(status.phase);
+                report.kubernetes_version = status.kubernetes_version;
+                report.nodes = status.nodes;
+                report.server = status.server;
+                if status.phase == ClusterPhase::Running {
+                    let connecting = self.connect(name);
+                    match within(LOOKING, "connect to", format!("cluster {name}"), connecting).await {
+                        Ok(connected) => cluster = Some(connected),
+                        Err(error) => report.message = error.to_string(),
+                    }
+                }
             }
-        };
-        let components = self.components_of(layout).map(|component| async {
+            Err(error) => report.message = error.to_string(),
+        }
+        let components = join_all(self.components_of(layout).map(|component| async {
             let health = match &cluster {
-                Some(cluster) => self.component_health(component.as_ref(), layout, &**cluster).await,
+                Some(cluster) => {
+                    let asking = self.component_health(component.as_ref(), layout, &**cluster);
+                    within(LOOKING, "ask for the health of", component.name(), asking).await
+                }
                 None => Ok((Readiness::NotFound, String::new())),
             };
             let (readiness, message) = health.unwrap_or_else(|e| (Readiness::InProgress, e.to_string()));
@@ -99,26 +123,11 @@ impl Inner {
                 readiness,
                 message,
             }
-        });
-        report.components = join_all(components).await;
+        }));
         let scopes = layout.environments.iter().map(|scope| self.environment(scope, cluster.as_deref()));
-        (report, join_all(scopes).await)
-    }
-
-    /// Fills in what the provider knows, and connects where the cluster runs.
-    async fn describe(&self, report: &mut ClusterReport) -> Result<Option<Arc<dyn Cluster>>> {
-        let Some(status) = self.provider.describe(&self.spec.name, &report.name).await? else {
-            return Ok(None);
-        };
-        report.phase = Some(status.phase);
-        report.kubernetes_version = status.kubernetes_version;
-        report.nodes = status.nodes;
-        report.server = status.server;
-        if status.phase == ClusterPhase::Running {
-            Ok(Some(self.connect(&report.name).await?))
-        } else {
-            Ok(None)
-        }
+        let (components, environments) = join(components, join_all(scopes)).await;
+        report.components = components;
+        (report, environments)
     }
 
     async fn component_health(
@@ -140,7 +149,10 @@ impl Inner {
         let applications = here.map(|application| async {
             let placement = layout.placement(&application.name, &scope.environment);
             let observed = match cluster {
-                Some(cluster) => self.observe(application, &placement, cluster).await,
+                Some(cluster) => {
+                    let observing = self.observe(application, &placement, cluster);
+                    within(LOOKING, "observe", format!("application {}", application.name), observing).await
+                }
                 None => Ok((None, Readiness::NotFound, String::new())),
             };
             let (image, readiness, message) =
@@ -167,6 +179,8 @@ pub(super) fn worst(health: Vec<ObjectHealth>) -> (Readiness, String) {
     let worst = health
         .into_iter()
         .filter(|h| h.readiness != Readiness::Current)
+        // Of equals the last is taken, which is to be the first.
+        .rev()
         .max_by_key(|h| h.readiness)
         .map(|h| (h.readiness, format!("{}: {}", h.object, h.message)));
     worst.unwrap_or((Readiness::Current, String::new()))
