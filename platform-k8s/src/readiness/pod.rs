@@ -3,9 +3,10 @@
 use super::{Verdict, rules::Condition};
 use serde_json::Value;
 
+const CRASH_LOOP: &str = "CrashLoopBackOff";
 /// Reasons of waiting containers that do not go away by waiting.
 const HOPELESS: [&str; 8] = [
-    "CrashLoopBackOff",
+    CRASH_LOOP,
     "CreateContainerConfigError",
     "CreateContainerError",
     "ErrImageNeverPull",
@@ -14,6 +15,9 @@ const HOPELESS: [&str; 8] = [
     "InvalidImageName",
     "RunContainerError",
 ];
+/// How often a container may end before its crash loop is hopeless: many wait for others by ending until these are there.
+/// With the kubelet's back-off of 10 s, doubled each time, that is about half a minute.
+const PATIENT_RESTARTS: i64 = 3;
 /// A container's message may be a whole log.
 const LONGEST: usize = 300;
 
@@ -39,14 +43,19 @@ pub(super) fn judge(pod: &Value) -> Verdict {
     }
 }
 
-/// Why the pod will not start, naming pod and container.
+/// Why the pod will not start, naming pod and container. One that is on its way out need not.
 pub(super) fn failure(pod: &Value) -> Option<String> {
+    if pod.pointer("/metadata/deletionTimestamp").is_some() {
+        return None;
+    }
     let name = name(pod);
     containers(pod).find_map(|container| {
         let waiting = container.pointer("/state/waiting")?;
         let text = |key: &str| waiting.get(key).and_then(Value::as_str).unwrap_or_default();
         let reason = text("reason");
-        if !HOPELESS.contains(&reason) {
+        let restarts = container.get("restartCount").and_then(Value::as_i64).unwrap_or_default();
+        let hopeless = HOPELESS.contains(&reason) && (reason != CRASH_LOOP || restarts >= PATIENT_RESTARTS);
+        if !hopeless {
             return None;
         }
         let container_name = container.get("name").and_then(Value::as_str).unwrap_or_default();
@@ -68,6 +77,11 @@ pub(super) fn failure(pod: &Value) -> Option<String> {
         }
         Some(said)
     })
+}
+
+/// Whether one of its containers ends again and again.
+pub(super) fn is_crash_loop(pod: &Value) -> bool {
+    containers(pod).any(|c| c.pointer("/state/waiting/reason").and_then(Value::as_str) == Some(CRASH_LOOP))
 }
 
 /// What the pod waits for, if it says.
@@ -147,7 +161,7 @@ mod tests {
         );
         let crash = pod(
             "Running",
-            &json!({"name": "web", "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+            &json!({"name": "web", "restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff"}},
             "lastState": {"terminated": {"exitCode": 3, "reason": "Error"}}}),
         );
         assert_eq!(
@@ -157,6 +171,22 @@ mod tests {
         let starting =
             pod("Pending", &json!({"name": "web", "state": {"waiting": {"reason": "ContainerCreating"}}}));
         assert_eq!(judge(&starting), Verdict::in_progress("container web of pod web-1 is ContainerCreating"));
+    }
+
+    #[test]
+    fn a_container_may_end_a_few_times_while_it_waits_for_others() {
+        let of = |restarts: i64| {
+            let container = json!({"name": "wait-for-database", "restartCount": restarts,
+                "state": {"waiting": {"reason": "CrashLoopBackOff"}}});
+            judge(
+                &json!({"metadata": {"name": "web-1"}, "status": {"phase": "Pending", "initContainerStatuses": [container]}}),
+            )
+        };
+        assert_eq!(
+            of(2),
+            Verdict::in_progress("container wait-for-database of pod web-1 is CrashLoopBackOff")
+        );
+        assert_eq!(of(3).readiness, Readiness::Failed);
     }
 
     #[test]

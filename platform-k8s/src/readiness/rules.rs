@@ -13,9 +13,7 @@ pub(super) fn judge(reference: &ObjectRef, live: &Value) -> Verdict {
         };
         return Verdict { readiness: Readiness::Terminating, message };
     }
-    let generation = live.pointer("/metadata/generation").and_then(Value::as_i64);
-    let observed = live.pointer("/status/observedGeneration").and_then(Value::as_i64);
-    if let (Some(generation), Some(observed)) = (generation, observed)
+    if let Some((generation, observed)) = generations(live)
         && observed != generation
     {
         return Verdict::in_progress(format!(
@@ -36,6 +34,17 @@ pub(super) fn judge(reference: &ObjectRef, live: &Value) -> Verdict {
         ("apiregistration.k8s.io", "APIService") => required(live, "Available"),
         _ => conditions(live),
     }
+}
+
+/// Whether the status is about the spec as it is now, as far as it tells.
+pub(super) fn is_observed(live: &Value) -> bool {
+    generations(live).is_none_or(|(generation, observed)| generation == observed)
+}
+
+/// The generation of the spec, and the one that its controller has seen.
+fn generations(live: &Value) -> Option<(i64, i64)> {
+    let number = |path: &str| live.pointer(path).and_then(Value::as_i64);
+    Some((number("/metadata/generation")?, number("/status/observedGeneration")?))
 }
 
 /// An object of which only the conventional conditions are known.
@@ -143,6 +152,8 @@ fn daemon_set(live: &Value) -> Verdict {
         return Verdict::in_progress("its controller has not looked at it yet");
     }
     let wanted = count(live, "desiredNumberScheduled");
+    // Then pods are replaced when somebody deletes them, whenever that is.
+    let on_delete = live.pointer("/spec/updateStrategy/type").and_then(Value::as_str) == Some("OnDelete");
     for (field, state) in [
         ("currentNumberScheduled", "scheduled"),
         ("updatedNumberScheduled", "updated"),
@@ -150,7 +161,7 @@ fn daemon_set(live: &Value) -> Verdict {
         ("numberAvailable", "available"),
     ] {
         let have = count(live, field);
-        if have < wanted {
+        if have < wanted && !(on_delete && field == "updatedNumberScheduled") {
             return Verdict::in_progress(format!("{have} of {wanted} pods are {state}"));
         }
     }
@@ -306,6 +317,9 @@ mod tests {
             judge_kind("apps/v1", "DaemonSet", &daemon_set),
             (Readiness::InProgress, "1 of 2 pods are ready".into())
         );
+        let on_delete = json!({"spec": {"updateStrategy": {"type": "OnDelete"}}, "status": {"observedGeneration": 1,
+            "desiredNumberScheduled": 2, "currentNumberScheduled": 2, "numberReady": 2, "numberAvailable": 2}});
+        assert_eq!(judge_kind("apps/v1", "DaemonSet", &on_delete).0, Readiness::Current);
         let failed = json!({"status": {"conditions": [condition("Failed", "True", "BackoffLimitExceeded", "tried 6 times")]}});
         assert_eq!(
             judge_kind("batch/v1", "Job", &failed),

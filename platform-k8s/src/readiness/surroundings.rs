@@ -1,6 +1,6 @@
 //! The pods behind a workload, which know why it is not ready.
 
-use super::{Verdict, pod};
+use super::{Verdict, pod, rules};
 use crate::connection::{api::Api, resource::Resource};
 use platform_core::{Result, manifest::ObjectRef};
 use serde_json::Value;
@@ -55,8 +55,15 @@ impl Surroundings {
     ///
     /// Only pods of the newest revision count. Those of the one before may well be the broken ones that are being replaced.
     pub(super) fn explain(&self, object: &ObjectRef, live: &Value, so_far: &Verdict) -> Option<Verdict> {
-        let pods: Vec<&Value> = self.newest_pods(object, live)?;
-        if let Some(failure) = pods.iter().find_map(|pod| pod::failure(pod)) {
+        // Until its controller has seen what was written last, the newest revision is the one before.
+        if !rules::is_observed(live) {
+            return None;
+        }
+        let mut pods: Vec<&Value> = self.newest_pods(object, live)?;
+        pods.retain(|pod| pod.pointer("/metadata/deletionTimestamp").is_none());
+        // How many failures a Job outlasts is said by its `backoffLimit`, and that it does not by its condition.
+        let fails_fast = |pod: &&Value| object.kind != "Job" || !pod::is_crash_loop(pod);
+        if let Some(failure) = pods.iter().copied().filter(fails_fast).find_map(pod::failure) {
             return Some(Verdict::failed(failure));
         }
         let waiting = pods.iter().find_map(|pod| pod::waiting(pod))?;
@@ -163,7 +170,7 @@ mod tests {
 
     fn crashing() -> Value {
         json!({"status": {"phase": "Running", "containerStatuses": [
-            {"name": "web", "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}}]}})
+            {"name": "web", "restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}}}]}})
     }
 
     #[test]
@@ -186,11 +193,39 @@ mod tests {
         assert_eq!(health.readiness, Readiness::InProgress);
         assert_eq!(health.message, "0 of 1 replicas are updated: pod new-pod is pending");
 
-        let pod = owned("Pod", "new-pod", "new", &crashing());
-        around.pods.insert(key(&pod), pod);
+        let mut pod = owned("Pod", "new-pod", "new", &crashing());
+        around.pods.insert(key(&pod), pod.clone());
         let health = assess(&reference, Some(&deployment), &around);
         assert_eq!(health.readiness, Readiness::Failed);
         assert_eq!(health.message, "CrashLoopBackOff in pod new-pod, container web: back-off");
+
+        // The next revision is written, and the controller has not looked yet: the newest one is about to be replaced.
+        let mut mended = deployment.clone();
+        mended["metadata"]["generation"] = json!(3);
+        mended["status"]["observedGeneration"] = json!(2);
+        let health = assess(&reference, Some(&mended), &around);
+        assert_eq!(health.readiness, Readiness::InProgress);
+        assert_eq!(health.message, "its controller has seen generation 2 of 3");
+
+        pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        around.pods.insert(key(&pod), pod);
+        assert_eq!(assess(&reference, Some(&deployment), &around).readiness, Readiness::InProgress);
+    }
+
+    #[test]
+    fn a_job_says_itself_when_it_has_failed_often_enough() {
+        let job = json!({"metadata": {"uid": "j"}, "spec": {"backoffLimit": 6}, "status": {"active": 1}});
+        let reference = ObjectRef::new("batch/v1", "Job", "migrate").in_namespace("a");
+        let mut around = Surroundings::default();
+        let pod = owned("Pod", "migrate-1", "j", &crashing());
+        around.pods.insert(key(&pod), pod);
+        let health = assess(&reference, Some(&job), &around);
+        assert_eq!(health.readiness, Readiness::InProgress);
+        assert!(
+            health.message.ends_with("container web of pod migrate-1 is CrashLoopBackOff"),
+            "{}",
+            health.message
+        );
     }
 
     #[test]
