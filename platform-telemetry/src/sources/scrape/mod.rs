@@ -17,7 +17,7 @@ use platform_core::{
     telemetry::{Batch, Emitter, Labels, MetricKind, Sample, TelemetrySource},
 };
 use reqwest::{Client, redirect::Policy};
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 use target::Target;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
@@ -182,7 +182,6 @@ impl State {
 }
 
 /// Configures a [`ScrapeSource`].
-#[derive(Debug)]
 #[must_use = "nothing is scraped before it is built and run"]
 pub struct ScrapeSourceBuilder {
     job: String,
@@ -265,5 +264,29 @@ impl ScrapeSourceBuilder {
             client: http::client(timeout, Policy::limited(REDIRECTS))?,
             clock: self.clock,
         })
+    }
+}
+
+/// Without the addresses, which may hold passwords.
+impl fmt::Debug for ScrapeSourceBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScrapeSourceBuilder")
+            .field("job", &self.job)
+            .field("targets", &self.targets.len())
+            .field("interval", &self.interval)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_in_an_address_is_not_shown() {
+        let builder =
+            ScrapeSource::builder("web").target("http://ops:secret@localhost:9100/m", Labels::empty());
+        assert!(!format!("{builder:?}").contains("secret"));
+        assert!(!format!("{:?}", builder.build().unwrap()).contains("secret"));
     }
 }
