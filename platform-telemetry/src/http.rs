@@ -58,7 +58,8 @@ pub(crate) async fn success(response: Response) -> Result<()> {
         return Ok(());
     }
     let wait = response.headers().get(RETRY_AFTER).and_then(|v| retry_after(v.to_str().ok()?));
-    let body = beginning(response).await;
+    let url = response.url().clone();
+    let body = shortened(&without_parts_of(&url, &beginning(response).await));
     let colon = if body.is_empty() { "" } else { ": " };
     let error = Error::new(kind(status), format!("answered {status}{colon}{body}"));
     let retryable = status.is_server_error()
@@ -104,16 +105,40 @@ fn retry_after(value: &str) -> Option<Duration> {
     Some(wait.min(LONGEST))
 }
 
-/// The first few hundred characters of a body, on one line.
+/// How many characters of a body are told.
+const ENOUGH: usize = 300;
+
+/// The beginning of a body: at least as much as is told, where there is as much.
 async fn beginning(mut response: Response) -> String {
-    const ENOUGH: usize = 300;
     let mut bytes = Vec::new();
-    while bytes.len() < ENOUGH
+    // More than is told, so that what is cut away was whole when it was looked for.
+    while bytes.len() < 8 * ENOUGH
         && let Ok(Some(chunk)) = response.chunk().await
     {
         bytes.extend_from_slice(&chunk);
     }
-    let text = String::from_utf8_lossy(&bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// `text` without what may be secret of the address: many servers repeat the path of what they do not find.
+fn without_parts_of(url: &Url, text: &str) -> String {
+    /// Shorter ones are no secrets, and would hide words of the message.
+    const SECRET: usize = 4;
+    let query = url.query().unwrap_or_default();
+    let values = query.split('&').filter_map(|pair| Some(pair.split_once('=')?.1));
+    let mut parts: Vec<&str> = [url.path(), query, url.password().unwrap_or_default()]
+        .into_iter()
+        .chain(values)
+        .chain(url.path().split('/'))
+        .filter(|part| part.len() >= SECRET)
+        .collect();
+    // A part may hold another.
+    parts.sort_by_key(|part| std::cmp::Reverse(part.len()));
+    parts.into_iter().fold(text.to_owned(), |text, part| text.replace(part, "…"))
+}
+
+/// On one line, and no longer than is told.
+fn shortened(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     line.chars().take(ENOUGH).collect()
 }
@@ -139,5 +164,18 @@ mod tests {
         let error = failure(error);
         assert!(error.is_retryable(), "{error}");
         assert!(!error.to_string().contains("secret") && !format!("{error:?}").contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn an_answer_that_repeats_the_address_does_not_tell_it() {
+        let url = Url::parse("https://u:hidden@example.com/services/T0/B0/s3cr3t?token=t0ken").unwrap();
+        let answer = "<pre>Cannot POST /services/T0/B0/s3cr3t?token=t0ken (s3cr3t, t0ken, hidden) here</pre>";
+        let told = without_parts_of(&url, answer);
+        for secret in ["s3cr3t", "t0ken", "hidden"] {
+            assert!(!told.contains(secret), "{told}");
+        }
+        assert!(told.starts_with("<pre>Cannot POST …") && told.ends_with("here</pre>"), "{told}");
+        let root = Url::parse("https://example.com/").unwrap();
+        assert_eq!(without_parts_of(&root, "a / b"), "a / b");
     }
 }
