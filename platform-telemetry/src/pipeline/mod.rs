@@ -230,13 +230,14 @@ impl PipelineHandle {
 
     /// Stops a source and waits until it has ended; after `deadline` it is aborted. Answers whether it ended by itself; `false` too
     /// when there is no such source. What it emitted is still written.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the source is aborted.
     pub async fn remove_source(&self, id: SourceId, deadline: Duration) -> bool {
         let Some((cancel, mut task)) = self.lock().sources.remove(&id) else { return false };
         cancel.cancel();
-        let ended = tokio::time::timeout(deadline, &mut task.0).await.is_ok();
-        drop(task);
         self.counters.forget_source(id);
-        ended
+        tokio::time::timeout(deadline, &mut task.0).await.is_ok()
     }
 
     /// Stops in order: sources end, the channel drains, everything accepted is written. Idempotent.
@@ -251,14 +252,11 @@ impl PipelineHandle {
         let end = Instant::now() + deadline;
         let mut writer = self.writer.lock().await;
         self.stop.cancel();
-        let sources = {
-            let mut inner = self.lock();
-            inner.emitter = None;
-            std::mem::take(&mut inner.sources)
-        };
+        self.lock().emitter = None;
         let patience = Instant::now() + deadline.mul_f64(0.75);
         let mut aborted = Vec::new();
-        for (id, (_, mut task)) in sources {
+        // One by one, so that the others stay with the handle if this future is dropped.
+        while let Some((id, mut task)) = self.take_source() {
             if tokio::time::timeout_at(patience, &mut task.0).await.is_err() {
                 aborted.push(id);
             }
@@ -288,6 +286,10 @@ impl PipelineHandle {
         )
         .operation("stop the telemetry pipeline")
         .help("see whether the sink answers, or give it a longer deadline"))
+    }
+
+    fn take_source(&self) -> Option<(SourceId, AbortOnDrop)> {
+        self.lock().sources.pop_first().map(|(id, (_, task))| (id, task))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

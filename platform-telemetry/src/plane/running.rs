@@ -12,6 +12,7 @@ use crate::{
     sources::ProcessSource,
     store::EmbeddedStore,
 };
+use futures::future::join_all;
 use platform_core::{
     Error, ErrorKind, Result,
     alert::AlertState,
@@ -120,10 +121,11 @@ impl Running {
         self.status.replace(topology.status.clone());
         self.topology = topology;
         if changed || reconnected {
-            for id in std::mem::take(&mut self.watched) {
-                self.pipeline.remove_source(id, SOURCE_DEADLINE).await;
-            }
-            self.watch_topology(config)?;
+            // The new ones first, and all former ones at once: if this future is dropped meanwhile, the exchange is complete.
+            let former = std::mem::take(&mut self.watched);
+            let added = self.watch_topology(config);
+            join_all(former.into_iter().map(|id| self.pipeline.remove_source(id, SOURCE_DEADLINE))).await;
+            added?;
         }
         Ok(changed)
     }

@@ -1,6 +1,7 @@
 //! The embedded plane as a whole: this machine measured, stored, watched and shown; restarts; what goes wrong at the start.
 
 use async_trait::async_trait;
+use futures::FutureExt;
 use platform_core::{
     Error, ErrorKind, Result,
     alert::{AlertRule, Condition, Notification, Notifier},
@@ -316,6 +317,23 @@ async fn another_topology_is_watched_without_a_restart() {
     assert!(first(&*plane.store().unwrap(), "node_memory_MemTotal_bytes").await.is_some());
     plane.destroy().await.unwrap();
     assert!(!plane.is_running());
+}
+
+#[tokio::test]
+async fn a_start_that_is_dropped_half_way_still_changes_what_is_watched() {
+    let plane =
+        EmbeddedTelemetry::builder().temporary().interval(Duration::from_millis(100)).build().unwrap();
+    plane.start(without_clusters(), &Progress::silent()).await.unwrap();
+    assert!(plane.start(with_cluster(), &Progress::silent()).now_or_never().is_none());
+    plane.start(with_cluster(), &Progress::silent()).await.unwrap();
+    let store = plane.store().unwrap();
+    let up = metric("up").eq("cluster", "shop-testing");
+    eventually("a sample of the cluster", async || {
+        let series = store.query(&MetricQuery::instant(up.clone(), SystemClock.now())).await.unwrap();
+        (!series.is_empty()).then_some(())
+    })
+    .await;
+    plane.destroy().await.unwrap();
 }
 
 #[tokio::test]
