@@ -150,6 +150,36 @@ async fn files_that_are_rotated_while_the_sink_stalls_are_found() {
 }
 
 #[tokio::test]
+async fn files_are_found_while_nothing_but_metrics_is_held_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("app.log");
+    let sink = TestSink::new();
+    sink.stall();
+    let pipeline = Pipeline::builder(sink.clone())
+        .self_metrics(Duration::from_millis(10), Labels::empty())
+        .capacity(1)
+        .batch_records(1)
+        .writes_in_flight(1)
+        .start();
+    eventually("a write is under way", || pipeline.stats().writes_in_flight == 1).await;
+    // The channel has room for one more, which the pipeline's own metrics take.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let source = Arc::new(tail(directory.path()).build().unwrap());
+    pipeline.add_source(source.clone(), &Labels::empty()).unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    for rotation in 0..2 {
+        write(&mut open(&path), rotation * 10..(rotation + 1) * 10);
+        let seen = u64::from(rotation) + 1;
+        eventually("the file is found", || source.stats().files == seen).await;
+        std::fs::rename(&path, directory.path().join(format!("app.log.{rotation}"))).unwrap();
+    }
+    sink.resume();
+    eventually("all files are read", || source.stats().lines_delivered == 20).await;
+    pipeline.shutdown(PATIENCE).await.unwrap();
+    assert_eq!(sorted(&sink), expected(20));
+}
+
+#[tokio::test]
 async fn a_damaged_checkpoint_costs_repeats_and_no_lines() {
     let directory = tempfile::tempdir().unwrap();
     let sink = TestSink::new();

@@ -19,6 +19,8 @@ use std::{
 const READ_BYTES: usize = 64 * 1024;
 const CHUNK_LINES: usize = 1_000;
 const CHUNK_BYTES: usize = 1024 * 1024;
+/// How much is read at once where no line ends: nobody can stop a reading half-way.
+const READ_LIMIT: u64 = 16 * 1024 * 1024;
 /// How many times a batch is refused for good before its lines are given up.
 const REFUSALS: u32 = 3;
 /// Coarser than the modification times of any file system that is still in use.
@@ -181,7 +183,7 @@ impl Follower {
         let start = self.read;
         let (mut lines, mut bytes) = (Vec::new(), 0);
         let mut buffer = vec![0; READ_BYTES];
-        while lines.len() < CHUNK_LINES && bytes < CHUNK_BYTES {
+        while lines.len() < CHUNK_LINES && bytes < CHUNK_BYTES && self.read - start < READ_LIMIT {
             let read = match self.file.read_at(&mut buffer, self.read) {
                 Ok(0) => break,
                 Ok(read) => read,

@@ -17,7 +17,7 @@ use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered}
 use platform_core::{
     Error, ErrorKind, Result,
     clock::{Clock, SystemClock},
-    telemetry::{Batch, Delivery, Emitter, Labels, LogRecord, TelemetrySource},
+    telemetry::{Batch, Delivery, Emitter, Labels, TelemetrySource},
 };
 use stats::Counters;
 use std::{
@@ -154,7 +154,9 @@ impl Run<'_> {
             let busy = !read.is_empty();
             for batched in read {
                 // What was read and not emitted is not durable, and so read again.
-                let Some(delivery) = self.emit(batched.records, out, shutdown).await? else { return Ok(()) };
+                let Some(delivery) = self.emit(Batch::logs(batched.records), out, shutdown).await? else {
+                    return Ok(());
+                };
                 let (follower, ticket) = (batched.follower, batched.ticket);
                 self.deliveries.push(
                     async move {
@@ -174,7 +176,7 @@ impl Run<'_> {
                 next_metrics = now + METRICS_INTERVAL;
                 let labels = self.tail.config.labels.with_label("source", &self.tail.name);
                 let samples = self.tail.counters.samples(self.tail.clock.now(), &labels);
-                drop(out.emit(Batch::samples(samples)).await?);
+                drop(self.emit(Batch::samples(samples), out, shutdown).await?);
             }
             // Busy files are read on as deliveries make room; quiet ones are left alone for a while.
             if !busy || self.deliveries.len() >= IN_FLIGHT {
@@ -195,16 +197,16 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Emits records; `None` when it is to end first.
+    /// Emits a batch; `None` when it is to end first.
     ///
     /// Being held back may take long, while files are rotated twice: those in between must be found all the same.
     async fn emit(
         &mut self,
-        records: Vec<LogRecord>,
+        batch: Batch,
         out: &Emitter,
         shutdown: &CancellationToken,
     ) -> Result<Option<Delivery>> {
-        let emitted = out.emit(Batch::logs(records));
+        let emitted = out.emit(batch);
         tokio::pin!(emitted);
         loop {
             tokio::select! {

@@ -186,7 +186,7 @@ impl Tailer {
         let mut known: BTreeSet<Identity> = self.followers.values().map(|f| f.identity).collect();
         for (path, (identity, is_old)) in &present {
             if known.insert(*identity)
-                && let Err(error) = self.open(path, *is_old, now)
+                && let Err(error) = self.open(path, *identity, *is_old, now)
             {
                 known.remove(identity);
                 // A file that is gone between the look and the opening is no news.
@@ -219,9 +219,12 @@ impl Tailer {
         }
     }
 
-    fn open(&mut self, path: &Path, is_old: bool, now: Instant) -> io::Result<()> {
+    fn open(&mut self, path: &Path, identity: Identity, is_old: bool, now: Instant) -> io::Result<()> {
         let file = File::open(path)?;
-        let identity = Identity::of(&file.metadata()?);
+        if Identity::of(&file.metadata()?) != identity {
+            // It was rotated between the look and the opening: the next look sees both, and neither twice.
+            return Err(io::ErrorKind::NotFound.into());
+        }
         // After a reboot, a volume may have another device number.
         let former = self.former.iter().position(|position| {
             position.identity.inode == identity.inode
