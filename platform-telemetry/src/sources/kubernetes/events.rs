@@ -3,7 +3,7 @@
 use super::object::Object;
 use futures::{FutureExt, future::BoxFuture};
 use platform_core::{
-    Result,
+    ErrorKind, Result,
     clock::Timestamp,
     telemetry::{Batch, Emitter, Labels, LogRecord, Severity},
 };
@@ -59,9 +59,12 @@ impl Events {
         self.under_way.retain_mut(|(delivery, uids)| match delivery.now_or_never() {
             None => true,
             Some(Ok(())) => false,
-            Some(Err(_)) => {
-                for uid in uids {
-                    self.emitted.remove(uid);
+            Some(Err(error)) => {
+                // What the sink will never take would only be refused again, at every reading.
+                if error.is_retryable() || matches!(error.kind(), ErrorKind::Timeout | ErrorKind::Cancelled) {
+                    for uid in uids {
+                        self.emitted.remove(uid);
+                    }
                 }
                 false
             }

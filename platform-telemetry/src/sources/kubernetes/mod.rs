@@ -61,7 +61,7 @@ const KINDS: [(&str, &str, Describe); 11] = [
 /// - Series of objects that are gone are ended with [`STALE`](super::STALE).
 /// - An Event becomes a record once, and again each time its count grows; `source="kubernetes-events"`, `namespace`, `kind`, `name`,
 ///   `reason`, `type` and `component` are its labels. Its time is when it was last seen, so that a sink that can tell a repeat
-///   keeps one copy after a restart. An Event whose record was not stored is emitted again.
+///   keeps one copy after a restart. An Event whose record was not stored is emitted again, unless the sink refused it for good.
 ///
 /// [kube-state-metrics]: https://github.com/kubernetes/kube-state-metrics/tree/main/docs/metrics
 pub struct ClusterStateSource {
