@@ -37,12 +37,18 @@ impl Evaluator {
         loop {
             let wait = self.clock.now().since(Timestamp::default()).as_millis() % self.interval.as_millis();
             let wait = self.interval.saturating_sub(Duration::from_millis(wait as u64));
-            tokio::select! {
-                () = shutdown.cancelled() => return,
-                // Neither is cancelled: what an evaluation has changed must reach the queues and the store.
-                () = tokio::time::sleep(wait) => self.evaluate().await,
-                () = self.shared.delivered() => self.note_deliveries().await,
+            let due = tokio::time::sleep(wait);
+            tokio::pin!(due);
+            // A delivery does not put the evaluation off.
+            loop {
+                tokio::select! {
+                    () = shutdown.cancelled() => return,
+                    () = &mut due => break,
+                    () = self.shared.delivered() => self.note_deliveries().await,
+                }
             }
+            // Not cancelled: what an evaluation has changed must reach the queues and the store.
+            self.evaluate().await;
         }
     }
 
