@@ -96,7 +96,8 @@ function show(page, marked) {
 
 /** A record that opens to show its labels. */
 export function logRow(record, marked = []) {
-  const { environment, source } = record.labels;
+  const { environment, cluster, source } = record.labels;
+  const origin = environment ?? cluster ?? source ?? "";
   return element(
     "details",
     { class: `record ${record.severity}` },
@@ -106,7 +107,7 @@ export function logRow(record, marked = []) {
       element("time", { datetime: exact(record.timestamp), title: exact(record.timestamp) }, stamp(record.timestamp, now())),
       element("span", { class: "ago" }, ago(record.timestamp, now())),
       element("span", { class: "severity" }, record.severity),
-      element("span", { class: "origin" }, environment ?? source ?? ""),
+      element("span", { class: "origin", title: origin }, origin),
       element("span", { class: "body" }, highlighted(record.body, marked)),
     ),
     element(
