@@ -27,6 +27,10 @@ const REFRESH_BEFORE: Duration = Duration::from_secs(60);
 /// A credential of which no end is known is asked for again after this; its source may have read it from a file.
 const REFRESH_AFTER: Duration = Duration::from_secs(60);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection is silent before it is probed, and between probes.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+/// After so many unanswered probes a connection is dead.
+const KEEPALIVE_RETRIES: u32 = 3;
 
 /// Checks what can be checked of `access` without asking anybody, and makes a client of it.
 ///
@@ -89,6 +93,10 @@ impl Foundation {
         connector.enforce_http(false);
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         connector.set_nodelay(true);
+        // A watch may be silent for minutes; without probes it would not notice that its server is gone.
+        connector.set_keepalive(Some(KEEPALIVE));
+        connector.set_keepalive_interval(Some(KEEPALIVE));
+        connector.set_keepalive_retries(Some(KEEPALIVE_RETRIES));
         let connector = config.rustls_https_connector_with_connector(connector).map_err(|e| {
             Error::new(ErrorKind::Invalid, format!("no client can be made for {}", self.server)).source(e)
         })?;

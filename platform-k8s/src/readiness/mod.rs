@@ -1,7 +1,8 @@
 //! Whether objects are what they should be, in the terms of [kstatus], and waiting until they are.
 //!
-//! Two rules differ from kstatus: a Job is ready when it is complete, not when it started, and a Service of type
-//! LoadBalancer when it has an address. In return for a Deployment that does not come up, the failing container is named.
+//! Three rules differ from kstatus: a Job is ready when it is complete, not when it started, a Service of type
+//! LoadBalancer when it has an address, and a PersistentVolumeClaim whose class waits for the first pod that uses it, since
+//! nothing else may come. In return for a Deployment that does not come up, the failing container is named.
 //!
 //! [kstatus]: https://github.com/kubernetes-sigs/cli-utils/blob/master/pkg/kstatus/README.md
 
@@ -10,8 +11,10 @@ mod rules;
 mod surroundings;
 mod wait;
 
-pub(crate) use surroundings::{Surroundings, needs_pods};
+pub(crate) use surroundings::Surroundings;
 pub(crate) use wait::wait_ready;
+
+use surroundings::{needs_classes, needs_pods};
 
 use crate::connection::{
     api::{Api, gather},
@@ -39,6 +42,12 @@ pub(crate) fn assess(reference: &ObjectRef, live: Option<&Value>, around: &Surro
         && let Some(from_pods) = around.explain(reference, live, &verdict)
     {
         verdict = from_pods;
+    }
+    if verdict.readiness == Readiness::InProgress
+        && needs_classes(reference)
+        && around.is_for_first_consumer(live)
+    {
+        verdict = Verdict::current();
     }
     ObjectHealth { object: reference.clone(), readiness: verdict.readiness, message: verdict.message }
 }
@@ -85,7 +94,9 @@ async fn one(api: &Api, discovery: &Discovery, object: &ObjectRef) -> Result<Obj
         None => None,
     };
     let health = assess(object, live.as_ref(), &Surroundings::default());
-    let Some(live) = live.filter(|_| health.readiness == Readiness::InProgress && needs_pods(object)) else {
+    let Some(live) = live.filter(|_| {
+        health.readiness == Readiness::InProgress && (needs_pods(object) || needs_classes(object))
+    }) else {
         return Ok(health);
     };
     let around = Surroundings::read(api, object, &live).await?;

@@ -4,11 +4,13 @@ use super::{Verdict, pod, rules};
 use crate::connection::{api::Api, resource::Resource};
 use platform_core::{Result, manifest::ObjectRef};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Pods and ReplicaSets by namespace and name.
+/// What tells more of an object's state than the object: pods and ReplicaSets by namespace and name, storage classes.
 #[derive(Debug, Default)]
 pub(crate) struct Surroundings {
+    /// The storage classes whose claims are bound when the first pod that uses them is scheduled.
+    pub(super) late_classes: BTreeSet<String>,
     pub(super) pods: BTreeMap<(String, String), Value>,
     pub(super) replica_sets: BTreeMap<(String, String), Value>,
 }
@@ -26,6 +28,11 @@ pub(super) fn needs_replica_sets(object: &ObjectRef) -> bool {
     object.group() == "apps" && object.kind == "Deployment"
 }
 
+/// Whether the kind is bound to a volume of a class.
+pub(super) fn needs_classes(object: &ObjectRef) -> bool {
+    object.group().is_empty() && object.kind == "PersistentVolumeClaim"
+}
+
 pub(super) fn pods() -> Resource {
     Resource::known("v1", "Pod", "pods", true)
 }
@@ -35,9 +42,13 @@ pub(super) fn replica_sets() -> Resource {
 }
 
 impl Surroundings {
-    /// Reads what is behind one workload.
+    /// Reads what is behind one object.
     pub(super) async fn read(api: &Api, object: &ObjectRef, live: &Value) -> Result<Self> {
         let mut around = Self::default();
+        if needs_classes(object) {
+            around.late_classes = late_classes(api).await?;
+            return Ok(around);
+        }
         let Some(selector) = live.pointer("/spec/selector").and_then(selector) else { return Ok(around) };
         let namespace = object.namespace.as_deref();
         for found in api.list(&pods(), namespace, Some(&selector)).await? {
@@ -49,6 +60,16 @@ impl Surroundings {
             }
         }
         Ok(around)
+    }
+
+    /// Whether a claim waits for nothing but a pod that uses it. Its readiness is then that of the pod's workload: by itself
+    /// such a claim would never be bound.
+    pub(super) fn is_for_first_consumer(&self, claim: &Value) -> bool {
+        let class = claim.pointer("/spec/storageClassName").and_then(Value::as_str);
+        let pending = claim.pointer("/status/phase").and_then(Value::as_str) == Some("Pending");
+        let has_consumer =
+            claim.pointer("/metadata/annotations/volume.kubernetes.io~1selected-node").is_some();
+        pending && !has_consumer && class.is_some_and(|class| self.late_classes.contains(class))
     }
 
     /// A better word on a workload that is in progress: failed, or what its pods wait for.
@@ -107,6 +128,19 @@ impl Surroundings {
             }
             _ => Some(owned_by(uid)),
         }
+    }
+}
+
+/// The names of the storage classes that bind late; none if they must not be read.
+pub(super) async fn late_classes(api: &Api) -> Result<BTreeSet<String>> {
+    let classes = Resource::known("storage.k8s.io/v1", "StorageClass", "storageclasses", false);
+    let late = |class: &Value| {
+        class.get("volumeBindingMode").and_then(Value::as_str) == Some("WaitForFirstConsumer")
+    };
+    match api.list(&classes, None, None).await {
+        Ok(found) => Ok(found.iter().filter(|class| late(class)).map(|class| key(class).1).collect()),
+        Err(error) if matches!(error.code(), Some(403 | 404)) => Ok(BTreeSet::new()),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -226,6 +260,22 @@ mod tests {
             "{}",
             health.message
         );
+    }
+
+    #[test]
+    fn a_claim_that_waits_for_a_pod_is_not_waited_for() {
+        let claim = json!({"spec": {"storageClassName": "late"}, "status": {"phase": "Pending"}});
+        let reference = ObjectRef::new("v1", "PersistentVolumeClaim", "data").in_namespace("a");
+        let mut around = Surroundings::default();
+        assert_eq!(assess(&reference, Some(&claim), &around).readiness, Readiness::InProgress);
+        around.late_classes.insert("late".to_owned());
+        assert_eq!(assess(&reference, Some(&claim), &around).readiness, Readiness::Current);
+        let mut used = claim.clone();
+        used["metadata"]["annotations"] = json!({"volume.kubernetes.io/selected-node": "one"});
+        assert_eq!(assess(&reference, Some(&used), &around).readiness, Readiness::InProgress);
+        let mut lost = claim;
+        lost["status"]["phase"] = json!("Lost");
+        assert_eq!(assess(&reference, Some(&lost), &around).readiness, Readiness::Failed);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Waiting, driven by watches.
 
 use super::{
-    Surroundings, assess, needs_pods, not_ready,
-    surroundings::{self, needs_replica_sets},
+    Surroundings, assess, not_ready,
+    surroundings::{self, needs_classes, needs_pods, needs_replica_sets},
 };
 use crate::connection::{
     api::Api,
@@ -47,8 +47,13 @@ pub(crate) async fn wait_ready(
     deadline: Instant,
     progress: &Progress,
 ) -> Result<()> {
-    let mut waiting =
-        Waiting { objects, seen: HashMap::new(), around: Surroundings::default(), unsynced: BTreeSet::new() };
+    let mut waiting = Waiting {
+        objects,
+        seen: HashMap::new(),
+        around: Surroundings::default(),
+        unsynced: BTreeSet::new(),
+        rejected: BTreeSet::new(),
+    };
     match timeout_at(deadline, waiting.run(api, discovery, progress)).await {
         Ok(result) => result,
         Err(_) => Err(waiting.timed_out()),
@@ -61,6 +66,8 @@ struct Waiting<'a> {
     around: Surroundings,
     /// Watches whose first list is not complete.
     unsynced: BTreeSet<usize>,
+    /// Watches whose credential was rejected, and that heard nothing since.
+    rejected: BTreeSet<usize>,
 }
 
 /// What a watch is for.
@@ -86,6 +93,9 @@ impl Waiting<'_> {
     async fn run(&mut self, api: &Api, discovery: &Discovery, progress: &Progress) -> Result<()> {
         if self.objects.is_empty() {
             return Ok(());
+        }
+        if self.objects.iter().any(needs_classes) {
+            self.around.late_classes = surroundings::late_classes(api).await?;
         }
         let (sources, mut events) = self.watch(api, discovery).await?;
         let mut said = String::new();
@@ -162,6 +172,10 @@ impl Waiting<'_> {
 
     fn take(&mut self, sources: &[Source], (at, event): Watched) -> Result<()> {
         let Some(source) = sources.get(at) else { return Ok(()) };
+        // `Init` only says that a list is about to be asked for.
+        if matches!(&event, Ok(event) if !matches!(event, Event::Init)) {
+            self.rejected.remove(&at);
+        }
         match event {
             Ok(Event::Init) => self.forget(source),
             Ok(Event::InitDone) => {
@@ -170,6 +184,11 @@ impl Waiting<'_> {
             Ok(Event::InitApply(object) | Event::Apply(object)) => self.put(source, object, true)?,
             Ok(Event::Delete(object)) => self.put(source, object, false)?,
             Err(error) => {
+                let unauthorized = matches!(
+                    &error,
+                    watcher::Error::InitialListFailed(kube::Error::Api(status))
+                        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 401
+                );
                 let error = match error {
                     watcher::Error::InitialListFailed(e)
                     | watcher::Error::WatchStartFailed(e)
@@ -179,8 +198,10 @@ impl Waiting<'_> {
                         Error::new(ErrorKind::Unavailable, error.to_string())
                     }
                 };
+                // A rejected credential is asked for anew by the client, once.
+                let renewed = unauthorized && self.rejected.insert(at);
                 // The watch comes back by itself, with back-off; what is refused stays refused.
-                if matches!(error.kind(), ErrorKind::Denied | ErrorKind::Invalid) {
+                if !renewed && matches!(error.kind(), ErrorKind::Denied | ErrorKind::Invalid) {
                     return Err(error.operation("watch").subject(source.resource.plural.clone()));
                 }
                 tracing::debug!(%error, kind = %source.resource.plural, "A watch was interrupted");

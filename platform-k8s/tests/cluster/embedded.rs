@@ -156,6 +156,20 @@ async fn a_wait_survives_the_end_of_its_watches() {
     waiting.await.unwrap().unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_outlasts_one_rejected_credential_and_no_more() {
+    let (api, cluster) = start().await;
+    cluster.apply(&set([config("one", "1")]), &options()).await.unwrap();
+    let reject = |times| Fault::new(Effect::Status(401)).method(Method::GET).path("/configmaps").times(times);
+    let wait = || async {
+        cluster.wait_ready(&[config_ref("one")], Duration::from_secs(60), &Progress::silent()).await
+    };
+    api.faults().inject(reject(1));
+    wait().await.unwrap();
+    api.faults().inject(reject(1000));
+    assert_eq!(wait().await.unwrap_err().kind(), ErrorKind::Denied);
+}
+
 /// Counts how often it is asked.
 #[derive(Debug)]
 struct Counted {
