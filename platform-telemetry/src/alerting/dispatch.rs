@@ -16,7 +16,10 @@ pub(super) type AlertKey = (usize, Labels);
 /// A notification that waits for its turn.
 #[derive(Debug)]
 pub(super) struct Job {
+    /// Which of all.
+    pub(super) number: u64,
     pub(super) notification: Notification,
+    /// The keys of the notification's alerts, in their order.
     pub(super) alerts: Vec<AlertKey>,
 }
 
@@ -25,7 +28,7 @@ pub(super) enum Outcome<'a> {
     /// It failed and will be made again.
     Retrying(&'a Error),
     /// The notifier was told, or was not and will not be.
-    Ended(&'a [AlertKey], Result<()>),
+    Ended(&'a Job, Result<()>),
 }
 
 /// How calls are made.
@@ -52,7 +55,7 @@ pub(super) async fn deliver_all(
                 tracing::error!(notifier = notifier.name(), alerts = job.alerts.len(), %error, "alerts could not be told");
             }
         }
-        tell(Outcome::Ended(&job.alerts, outcome));
+        tell(Outcome::Ended(&job, outcome));
     }
 }
 

@@ -120,7 +120,7 @@ impl AlertEngineBuilder {
 
     /// Makes what evaluates and starts what delivers.
     pub(super) fn prepare(self) -> Result<(Evaluator, JoinSet<()>)> {
-        self.check()?;
+        check(self.interval, &self.rules, &self.notifiers)?;
         let shared = self.monitor.0;
         let names = self.notifiers.iter().map(|notifier| notifier.name().to_owned());
         shared.begin(self.rules, names);
@@ -145,30 +145,31 @@ impl AlertEngineBuilder {
         };
         Ok((evaluator, couriers))
     }
+}
 
-    fn check(&self) -> Result<()> {
-        if self.interval.as_millis() == 0 {
-            return Err(Error::invalid("alerts cannot be evaluated more often than every millisecond"));
-        }
-        let mut rules = BTreeSet::new();
-        for rule in &self.rules {
-            if !rules.insert((&rule.name, rule.severity)) {
-                return Err(Error::invalid(format!(
-                    "two alert rules of severity {} are called {}",
-                    rule.severity, rule.name
-                ))
-                .help("give one of them another name or severity"));
-            }
-        }
-        let mut names = BTreeSet::new();
-        for notifier in &self.notifiers {
-            if !names.insert(notifier.name()) {
-                return Err(Error::invalid(format!("two notifiers are called {:?}", notifier.name()))
-                    .help("name one of them with `named`"));
-            }
-        }
-        Ok(())
+/// Whether an engine can be made of these.
+pub(crate) fn check(interval: Duration, rules: &[AlertRule], notifiers: &[Arc<dyn Notifier>]) -> Result<()> {
+    if interval.as_millis() == 0 {
+        return Err(Error::invalid("alerts cannot be evaluated more often than every millisecond"));
     }
+    let mut known = BTreeSet::new();
+    for rule in rules {
+        if !known.insert((&rule.name, rule.severity)) {
+            return Err(Error::invalid(format!(
+                "two alert rules of severity {} are called {}",
+                rule.severity, rule.name
+            ))
+            .help("give one of them another name or severity"));
+        }
+    }
+    let mut names = BTreeSet::new();
+    for notifier in notifiers {
+        if !names.insert(notifier.name()) {
+            return Err(Error::invalid(format!("two notifiers are called {:?}", notifier.name()))
+                .help("name one of them with `named`"));
+        }
+    }
+    Ok(())
 }
 
 /// Evaluates rules and tells notifiers, until it is stopped or dropped.
@@ -178,7 +179,7 @@ impl AlertEngineBuilder {
 /// - All that is new for a notifier at an evaluation goes to it as one [`Notification`](platform_core::alert::Notification). Each
 ///   notifier has a queue and a task of its own, so that a slow one does not hold up others.
 /// - A notifier is told that an alert fires at least once, and again after the repeat interval; it is told that one is resolved if
-///   it was told that it fires. Whom it could not reach, it tries again after 5 minutes.
+///   it was told that it fires. Whom it could not reach, it tries again after 5 minutes; of a resolved alert, for about an hour.
 /// - A new engine on the same store goes on within an hour: what fired is not told again, and what was pending stays so for the rest
 ///   of its time.
 /// - If the clock is set back, the time that passed for an alert stays as it is.

@@ -110,8 +110,8 @@ impl Evaluator {
             resolved.extend(ended.into_iter().map(|alert| (i, alert)));
         }
         for (i, queue) in self.queues.iter().enumerate() {
-            let due = self.shared.lock().due(i, &resolved, at, self.repeat_interval, &mut batch);
-            self.enqueue(i, queue, due, at);
+            let (number, due) = self.shared.lock().due(i, &resolved, at, self.repeat_interval, &mut batch);
+            self.enqueue(i, queue, number, due, at);
         }
         batch.samples.extend(self.shared.lock().notified(at));
         if !batch.is_empty() {
@@ -119,7 +119,14 @@ impl Evaluator {
         }
     }
 
-    fn enqueue(&self, i: usize, queue: &mpsc::Sender<Job>, due: Vec<(AlertKey, Alert)>, at: Timestamp) {
+    fn enqueue(
+        &self,
+        i: usize,
+        queue: &mpsc::Sender<Job>,
+        number: u64,
+        due: Vec<(AlertKey, Alert)>,
+        at: Timestamp,
+    ) {
         if due.is_empty() {
             return;
         }
@@ -129,11 +136,11 @@ impl Evaluator {
         if let Some(notifier) = self.shared.lock().notifiers.get_mut(i) {
             notifier.queued += 1;
         }
-        if let Err(refused) = queue.try_send(Job { notification, alerts: keys }) {
+        if let Err(refused) = queue.try_send(Job { number, notification, alerts: keys }) {
             let job = refused.into_inner();
             let error = Error::new(ErrorKind::Exhausted, format!("{QUEUE} notifications wait already"));
             tracing::error!(alerts = job.alerts.len(), %error, "alerts could not be told");
-            self.shared.told(i, Outcome::Ended(&job.alerts, Err(error)), self.clock.now());
+            self.shared.told(i, Outcome::Ended(&job, Err(error)), self.clock.now());
         }
     }
 }

@@ -22,5 +22,6 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use engine::check;
 pub use engine::{AlertEngine, AlertEngineBuilder};
 pub use status::{AlertMonitor, AlertStatus, NotifierStatus, RuleStatus};

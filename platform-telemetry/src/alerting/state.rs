@@ -21,6 +21,8 @@ use tokio::sync::Notify;
 
 /// After how long a notifier that could not be told is told again: Alertmanager's `group_interval`.
 const AGAIN_AFTER_FAILURE: Duration = Duration::from_secs(300);
+/// How many times a notifier is told that an alert is resolved: for about an hour.
+const RESOLUTION_ATTEMPTS: u32 = 12;
 /// How many resolved alerts are kept for [`AlertStatus::resolved`].
 const RESOLVED: usize = 100;
 
@@ -37,6 +39,9 @@ pub(super) struct State {
     pub(super) rules: Vec<RuleRecord>,
     pub(super) notifiers: Vec<NotifierStatus>,
     told: BTreeMap<(usize, AlertKey), Told>,
+    untold: BTreeMap<(usize, AlertKey), Resolution>,
+    /// How many jobs there were.
+    jobs: u64,
     resolved: VecDeque<Alert>,
     pub(super) last_evaluation: Option<Timestamp>,
     pub(super) store_failures: u64,
@@ -57,15 +62,25 @@ pub(super) struct RuleRecord {
 /// What a notifier knows of an alert that fires.
 #[derive(Debug, Default)]
 struct Told {
-    queued: bool,
+    /// The job that tells of it. The end of a former one, of before it was resolved, says nothing.
+    queued: Option<u64>,
     delivered: Option<Timestamp>,
     failed: Option<Timestamp>,
+}
+
+/// That an alert was resolved, which a notifier could not be told.
+#[derive(Debug)]
+struct Resolution {
+    alert: Alert,
+    queued: bool,
+    failed: Timestamp,
+    attempts: u32,
 }
 
 impl Told {
     fn is_due(&self, at: Timestamp, repeat_interval: Duration) -> bool {
         let since = |moment: Option<Timestamp>| moment.map(|moment| at.since(moment));
-        !self.queued
+        self.queued.is_none()
             && since(self.delivered).is_none_or(|passed| passed >= repeat_interval)
             && since(self.failed).is_none_or(|passed| passed >= AGAIN_AFTER_FAILURE.min(repeat_interval))
     }
@@ -118,15 +133,15 @@ impl Shared {
     /// Notes what became of a call of notifier `i`.
     pub(super) fn told(&self, i: usize, outcome: Outcome<'_>, now: Timestamp) {
         let mut state = self.lock();
-        let State { notifiers, told, .. } = &mut *state;
+        let State { notifiers, told, untold, .. } = &mut *state;
         let Some(notifier) = notifiers.get_mut(i) else { return };
-        let (alerts, outcome) = match outcome {
+        let (job, outcome) = match outcome {
             Outcome::Retrying(error) => {
                 notifier.retried += 1;
                 notifier.last_error = Some(error.to_string());
                 return;
             }
-            Outcome::Ended(alerts, outcome) => (alerts, outcome),
+            Outcome::Ended(job, outcome) => (job, outcome),
         };
         notifier.queued = notifier.queued.saturating_sub(1);
         let delivered = outcome.is_ok();
@@ -137,10 +152,19 @@ impl Shared {
         } else {
             notifier.failed += 1;
         }
-        for alert in alerts {
-            // An alert that was resolved meanwhile needs no note.
-            if let Some(told) = told.get_mut(&(i, alert.clone())) {
-                told.queued = false;
+        for (key, alert) in job.alerts.iter().zip(&job.notification.alerts) {
+            let key = (i, key.clone());
+            if alert.state == AlertState::Resolved {
+                if delivered || told.contains_key(&key) {
+                    // Known, or no longer true.
+                    untold.remove(&key);
+                } else {
+                    note_untold(untold, key, alert, now);
+                }
+            } else if let Some(told) = told.get_mut(&key)
+                && told.queued == Some(job.number)
+            {
+                told.queued = None;
                 if delivered {
                     (told.delivered, told.failed) = (Some(now), None);
                     self.delivered.notify_one();
@@ -171,6 +195,19 @@ impl Shared {
             tracing::error!(%error, "the state of alerts could not be stored");
             self.lock().store_failures += 1;
         }
+    }
+}
+
+/// Notes that a notifier could not be told of a resolved alert, to be tried again unless that has been done often enough.
+fn note_untold(
+    untold: &mut BTreeMap<(usize, AlertKey), Resolution>,
+    key: (usize, AlertKey),
+    alert: &Alert,
+    now: Timestamp,
+) {
+    let attempts = untold.remove(&key).map_or(0, |former| former.attempts) + 1;
+    if attempts < RESOLUTION_ATTEMPTS {
+        untold.insert(key, Resolution { alert: alert.clone(), queued: false, failed: now, attempts });
     }
 }
 
@@ -236,6 +273,9 @@ impl State {
                 *moment = *moment - by;
             }
         }
+        for resolution in self.untold.values_mut() {
+            resolution.failed = resolution.failed - by;
+        }
     }
 
     /// Takes the answer to rule `i` and puts what there is to remember of it into `batch`.
@@ -278,7 +318,8 @@ impl State {
         changes.resolved
     }
 
-    /// The alerts that notifier `i` must be told of, given what was resolved just now; they count as queued from now on.
+    /// The alerts that notifier `i` must be told of, given what was resolved just now; they count as queued from now on,
+    /// by the job of the number that comes first.
     pub(super) fn due(
         &mut self,
         i: usize,
@@ -286,31 +327,80 @@ impl State {
         at: Timestamp,
         repeat_interval: Duration,
         batch: &mut Batch,
-    ) -> Vec<(AlertKey, Alert)> {
+    ) -> (u64, Vec<(AlertKey, Alert)>) {
+        self.jobs += 1;
         let mut due = Vec::new();
         for (rule, record) in self.rules.iter().enumerate() {
             let firing = record.rule.active().filter(|alert| alert.state == AlertState::Firing);
             // One that was restored and not seen since has no value.
             for alert in firing.filter(|alert| !alert.value.is_nan()) {
                 let key = (rule, alert.labels.clone());
+                self.untold.remove(&(i, key.clone()));
                 let told = self.told.entry((i, key.clone())).or_default();
                 if told.is_due(at, repeat_interval) {
-                    told.queued = true;
+                    told.queued = Some(self.jobs);
                     due.push((key, alert.clone()));
                 }
+            }
+        }
+        for ((notifier, key), resolution) in &mut self.untold {
+            let waited = at.since(resolution.failed) >= AGAIN_AFTER_FAILURE.min(repeat_interval);
+            if *notifier == i && !resolution.queued && waited {
+                resolution.queued = true;
+                due.push((key.clone(), resolution.alert.clone()));
             }
         }
         for (rule, alert) in resolved {
             let key = (*rule, alert.labels.clone());
             let Some(told) = self.told.remove(&(i, key.clone())) else { continue };
             if let (Some(record), Some(notifier)) = (self.rules.get(*rule), self.notifiers.get(i))
-                && (told.queued || told.delivered.is_some())
+                && (told.queued.is_some() || told.delivered.is_some())
             {
                 let definition = &record.rule.definition;
                 batch.samples.push(history::notified(definition, &alert.labels, &notifier.name, None, at));
                 due.push((key, alert.clone()));
             }
         }
-        due
+        (self.jobs, due)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alerting::dispatch::Job;
+    use platform_core::{
+        Error, ErrorKind,
+        alert::{Condition, Notification},
+        telemetry::{Labels, metric},
+    };
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn evaluate(shared: &Shared, minute: i64, value: f64) -> Job {
+        let at = Timestamp::from_millis(minute * 60_000);
+        let series = Series { metric: None, labels: Labels::empty(), points: vec![(at, value)] };
+        let (mut state, mut batch) = (shared.lock(), Batch::default());
+        let resolved = state.advance(0, Ok(vec![series]), at, Duration::ZERO, &mut batch);
+        let resolved: Vec<_> = resolved.into_iter().map(|alert| (0, alert)).collect();
+        let (number, due) = state.due(0, &resolved, at, 240 * MINUTE, &mut batch);
+        let (keys, alerts) = due.into_iter().unzip();
+        let notification = Notification { platform: "shop".to_owned(), at, alerts, console_url: None };
+        Job { number, notification, alerts: keys }
+    }
+
+    #[test]
+    fn the_end_of_a_former_call_says_nothing_of_an_alert_that_fires_again() {
+        let shared = Shared::default();
+        let rule = AlertRule::new("Hot", metric("t"), Condition::Above(80.0)).unwrap();
+        shared.begin(vec![rule.pending_for(Duration::ZERO)], ["pager".to_owned()].into_iter());
+        let [fired, resolved, again] =
+            [(1, 90.0), (2, 10.0), (3, 90.0)].map(|(minute, value)| evaluate(&shared, minute, value));
+        let now = Timestamp::from_millis(3 * 60_000);
+        shared.told(0, Outcome::Ended(&fired, Ok(())), now);
+        shared.told(0, Outcome::Ended(&resolved, Ok(())), now);
+        assert_eq!(evaluate(&shared, 4, 90.0).alerts, [], "it waits in the queue already");
+        shared.told(0, Outcome::Ended(&again, Err(Error::new(ErrorKind::Unavailable, "down"))), now);
+        assert_eq!(evaluate(&shared, 9, 90.0).alerts.len(), 1, "nobody knows that it fires again");
     }
 }

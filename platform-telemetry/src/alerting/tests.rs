@@ -406,6 +406,27 @@ async fn failures_are_repeated_given_up_reported_and_tried_again_later() {
 }
 
 #[tokio::test]
+async fn a_resolution_that_could_not_be_told_is_told_later_unless_it_fires_again() {
+    let house = House::new();
+    let recorder = Recorder::new("recorder", &[]);
+    let engine = house.engine(House::rule().pending_for(Duration::ZERO), &[&recorder]).await;
+    let refuse_next = || recorder.reactions.lock().unwrap().push_back(Reaction::Fail { retryable: false });
+    house.minute(&engine, HOT).await;
+    refuse_next();
+    for _ in 0..8 {
+        house.minute(&engine, COLD).await;
+    }
+    assert_eq!(recorder.told(), [["Hot attic firing"], ["Hot attic resolved"]]);
+    house.minute(&engine, HOT).await;
+    refuse_next();
+    house.minute(&engine, COLD).await;
+    for _ in 0..8 {
+        house.minute(&engine, HOT).await;
+    }
+    assert_eq!(recorder.told()[2..], [["Hot attic firing"], ["Hot attic firing"]]);
+}
+
+#[tokio::test]
 async fn a_call_that_takes_too_long_is_repeated() {
     let house = House::new();
     let hanging = Recorder::new("slow at first", &[Reaction::Hang]);

@@ -2,7 +2,7 @@
 
 use super::EmbeddedTelemetry;
 use crate::{
-    dashboards,
+    alerting, dashboards,
     sources::{FileTail, ScrapeSource, TracingSource},
     store::StoreOptions,
 };
@@ -179,7 +179,8 @@ impl EmbeddedTelemetryBuilder {
     /// Makes the plane; nothing runs yet and nothing is written.
     ///
     /// Fails with [`Invalid`](platform_core::ErrorKind::Invalid) if neither [`data_dir`](Self::data_dir) nor
-    /// [`temporary`](Self::temporary) says where the data goes, or for a malformed pattern or address.
+    /// [`temporary`](Self::temporary) says where the data goes, for a malformed pattern or address, or for rules or notifiers that cannot
+    /// be told apart.
     pub fn build(self) -> Result<EmbeddedTelemetry> {
         let config = self.check().map_err(|e| e.operation("configure").subject("the telemetry plane"))?;
         Ok(EmbeddedTelemetry::new(config))
@@ -195,6 +196,8 @@ impl EmbeddedTelemetryBuilder {
                 Error::invalid("it cannot measure without a pause between").help("set a longer `interval`")
             );
         }
+        let evaluation_interval = self.evaluation_interval.unwrap_or(self.interval);
+        alerting::check(evaluation_interval, &self.rules, &self.notifiers)?;
         let mut sources = self.sources;
         let tracing = self.tracing.map(Arc::new);
         if let Some(tracing) = &tracing {
@@ -224,7 +227,7 @@ impl EmbeddedTelemetryBuilder {
             place,
             console: self.console,
             interval: self.interval,
-            evaluation_interval: self.evaluation_interval.unwrap_or(self.interval),
+            evaluation_interval,
             sources,
             tail,
             tracing,
