@@ -6,7 +6,7 @@ mod sources;
 
 pub use builder::EmbeddedTelemetryBuilder;
 
-use crate::store::EmbeddedStore;
+use crate::{sources::is_checkpoint, store::EmbeddedStore};
 use async_trait::async_trait;
 use builder::{Config, Place};
 use platform_core::{
@@ -200,7 +200,8 @@ fn remove(dir: &std::path::Path) -> Result<()> {
     EmbeddedStore::destroy(&store)?;
     let absent = |e: &std::io::Error| e.kind() == std::io::ErrorKind::NotFound;
     let checkpoint = dir.join(builder::CHECKPOINT);
-    if let Err(e) = std::fs::remove_file(&checkpoint)
+    if is_checkpoint(&checkpoint)
+        && let Err(e) = std::fs::remove_file(&checkpoint)
         && !absent(&e)
     {
         return Err(cannot_delete(e, &checkpoint.display().to_string()));

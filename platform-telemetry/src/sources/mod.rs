@@ -21,6 +21,7 @@ mod staleness;
 mod tail;
 mod ticking;
 
+pub(crate) use tail::is_checkpoint;
 pub(crate) use ticking::every;
 
 pub use events::{TracingLayer, TracingSource, TracingStats, tracing_source};

@@ -366,6 +366,13 @@ async fn a_directory_of_somebody_else_is_neither_used_nor_deleted() {
     assert_eq!(error.kind(), ErrorKind::AlreadyExists, "{error}");
     assert_eq!(plane.destroy().await.unwrap_err().kind(), ErrorKind::AlreadyExists);
     assert_eq!(std::fs::read_to_string(&foreign).unwrap(), "precious");
+
+    let namesake = dir.path().join("cats/tail.json");
+    std::fs::create_dir_all(namesake.parent().unwrap()).unwrap();
+    std::fs::write(&namesake, "{\"tail\": \"long\"}").unwrap();
+    let plane = EmbeddedTelemetry::builder().data_dir(dir.path().join("cats")).build().unwrap();
+    plane.destroy().await.unwrap();
+    assert!(namesake.exists());
 }
 
 #[test]
@@ -374,6 +381,9 @@ fn it_says_what_it_will_run_and_what_is_missing() {
     assert!(error.to_string().contains("call `data_dir`"), "{error}");
     let error = EmbeddedTelemetry::builder().temporary().tail(["/var/log/[.log"]).build().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
+    let twice = EmbeddedTelemetry::builder().temporary().alert(has_memory()).alert(has_memory());
+    let error = twice.build().unwrap_err();
+    assert!(error.to_string().contains("two alert rules"), "{error}");
 
     let plane = EmbeddedTelemetry::builder()
         .data_dir("/var/lib/shop/telemetry")

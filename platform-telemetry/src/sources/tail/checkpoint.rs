@@ -169,6 +169,11 @@ impl Checkpoint {
     }
 }
 
+/// Whether the file at `path` is a checkpoint, and not somebody else's of the same name.
+pub(crate) fn is_checkpoint(path: &Path) -> bool {
+    std::fs::read(path).is_ok_and(|text| serde_json::from_slice::<Checkpoint>(&text).is_ok())
+}
+
 fn failure(operation: &str, path: &Path, error: io::Error) -> Error {
     // A full disk or a volume that is not mounted yet may be well again in a while.
     Error::new(ErrorKind::Unavailable, "the checkpoint file is not accessible")

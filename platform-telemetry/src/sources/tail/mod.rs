@@ -7,6 +7,7 @@ mod record;
 mod stats;
 mod tailer;
 
+pub(crate) use checkpoint::is_checkpoint;
 pub use stats::TailStats;
 pub use tailer::StartAt;
 
