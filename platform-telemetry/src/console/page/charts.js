@@ -116,7 +116,9 @@ function showPanels() {
   fill(byId("panels"), panels.length ? panels.map((panel) => panel.node)
     : element("p", { class: "empty surface" }, shown ? "This dashboard has no panels." : "No dashboard is published yet."));
   for (const panel of panels) {
-    seen.observe(panel.node);
+    // Who looks once, for a picture or an archive, does not scroll.
+    if (live) seen.observe(panel.node);
+    else panel.refresh();
     resized.observe(panel.plot);
   }
 }
