@@ -26,6 +26,7 @@ pub struct Kubernetes {
     concurrency: usize,
     registry_mirror: Option<String>,
     ingress_class: Option<String>,
+    ingress_namespace: Option<String>,
 }
 
 impl Default for Kubernetes {
@@ -35,6 +36,7 @@ impl Default for Kubernetes {
             concurrency: Self::DEFAULT_CONCURRENCY,
             registry_mirror: None,
             ingress_class: None,
+            ingress_namespace: None,
         }
     }
 }
@@ -73,6 +75,14 @@ impl Kubernetes {
         self
     }
 
+    /// Sets the namespace in which the ingress controller runs, from which applications with routes may then be reached. Default:
+    /// the platform's own, which may always reach them.
+    #[must_use]
+    pub fn ingress_namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.ingress_namespace = Some(namespace.into());
+        self
+    }
+
     /// Like [`Orchestrator::connect`], with the type that has kube's client inside.
     pub fn connect_kube(&self, access: &ClusterAccess) -> Result<KubeCluster> {
         let client = connection::client::client(access)?;
@@ -97,7 +107,11 @@ impl Orchestrator for Kubernetes {
         image: &Image,
         placement: &Placement,
     ) -> Result<Vec<Manifest>> {
-        render::application(application, image, placement, self.ingress_class.as_deref())
+        let ingress = render::Ingress {
+            class: self.ingress_class.as_deref(),
+            namespace: self.ingress_namespace.as_deref(),
+        };
+        render::application(application, image, placement, ingress)
     }
 
     fn running_image(&self, application: &Application, object: &Value) -> Option<Image> {

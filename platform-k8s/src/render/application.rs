@@ -12,11 +12,18 @@ use platform_core::{
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What is known of the ingress controller.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Ingress<'a> {
+    pub(crate) class: Option<&'a str>,
+    pub(crate) namespace: Option<&'a str>,
+}
+
 pub(crate) fn application(
     application: &Application,
     image: &Image,
     placement: &Placement,
-    ingress_class: Option<&str>,
+    ingress: Ingress<'_>,
 ) -> Result<Vec<Manifest>> {
     let ports = named_ports(application)?;
     check(application)?;
@@ -24,7 +31,7 @@ pub(crate) fn application(
     let mut objects = vec![rendering.service_account(), rendering.deployment()];
     if !rendering.ports.is_empty() {
         objects.push(rendering.service());
-        objects.push(rendering.open_ports());
+        objects.push(rendering.open_ports(ingress.namespace));
     }
     if application.scaling.is_some() {
         objects.push(rendering.autoscaler());
@@ -33,7 +40,7 @@ pub(crate) fn application(
         objects.push(rendering.disruption_budget());
     }
     if !application.routes.is_empty() {
-        objects.push(rendering.ingress(ingress_class)?);
+        objects.push(rendering.ingress(ingress.class)?);
     }
     manifests(objects)
 }
@@ -236,9 +243,13 @@ impl Rendering<'_> {
     }
 
     /// Opens the ports to the namespace of the ingress and of what scrapes; the environment's policies keep all others out.
-    fn open_ports(&self) -> Value {
-        let from =
-            json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": SYSTEM_NAMESPACE}}});
+    fn open_ports(&self, ingress_namespace: Option<&str>) -> Value {
+        let ingress_namespace = ingress_namespace.filter(|_| !self.application.routes.is_empty());
+        let namespaces: BTreeSet<&str> = ingress_namespace.into_iter().chain([SYSTEM_NAMESPACE]).collect();
+        let from: Vec<Value> = namespaces
+            .into_iter()
+            .map(|name| json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}))
+            .collect();
         let ports: Vec<Value> =
             self.ports.iter().map(|p| json!({"port": p.number, "protocol": "TCP"})).collect();
         json!({
@@ -248,7 +259,7 @@ impl Rendering<'_> {
             "spec": {
                 "podSelector": {"matchLabels": self.selector()},
                 "policyTypes": ["Ingress"],
-                "ingress": [{"from": [from], "ports": ports}],
+                "ingress": [{"from": from, "ports": ports}],
             },
         })
     }
@@ -338,7 +349,7 @@ mod tests {
     }
 
     fn render(app: &Application) -> Result<BTreeMap<String, Value>> {
-        let rendered = application(app, &app.image, &placement(), None)?;
+        let rendered = application(app, &app.image, &placement(), Ingress::default())?;
         Ok(rendered.into_iter().map(|m| (m.reference().kind.clone(), m.into_object())).collect())
     }
 
@@ -387,10 +398,24 @@ mod tests {
     }
 
     #[test]
+    fn the_namespace_of_the_ingress_reaches_what_has_routes() {
+        let ingress = Ingress { class: None, namespace: Some("traefik") };
+        let opened = |app: &Application| {
+            let rendered = application(app, &app.image, &placement(), ingress).unwrap();
+            let policy = rendered.iter().find(|m| m.reference().kind == "NetworkPolicy").unwrap();
+            policy.object()["spec"]["ingress"][0]["from"].to_string()
+        };
+        let inside = opened(&api1().port(8080));
+        assert!(inside.contains("\"platform-system\"") && !inside.contains("traefik"), "{inside}");
+        let routed = opened(&api1().port(8080).route("api1.example.com"));
+        assert!(routed.contains("\"platform-system\"") && routed.contains("\"traefik\""), "{routed}");
+    }
+
+    #[test]
     fn the_running_image_is_read_back() {
         let app = api1();
         let deployed = image("registry.example.com/api1:1.5.0");
-        let rendered = application(&app, &deployed, &placement(), None).unwrap();
+        let rendered = application(&app, &deployed, &placement(), Ingress::default()).unwrap();
         let found: Vec<Option<Image>> = rendered.iter().map(|m| running_image(&app, m.object())).collect();
         assert_eq!(found, [None, Some(deployed)]);
     }

@@ -3,7 +3,7 @@
 mod application;
 mod isolation;
 
-pub(crate) use application::{application, running_image};
+pub(crate) use application::{Ingress, application, running_image};
 pub(crate) use isolation::isolation;
 
 use crate::labels;
