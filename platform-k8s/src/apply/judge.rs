@@ -2,7 +2,7 @@
 
 use super::{
     applyset::{self, ApplySet},
-    compare, difference,
+    compare, difference, handover,
 };
 use crate::{
     connection::{
@@ -13,7 +13,7 @@ use crate::{
     labels,
 };
 use platform_core::{
-    Result,
+    Error, ErrorKind, Result,
     cluster::{ApplyOptions, FieldChange, ObjectChange},
     manifest::ObjectRef,
 };
@@ -40,6 +40,8 @@ pub(crate) struct Member {
     pub(crate) wanted: Value,
     /// Its resource; `None`: the server does not serve the kind yet.
     pub(crate) resource: Option<Arc<Resource>>,
+    /// Whether an autoscaler of the set scales it.
+    pub(crate) is_autoscaled: bool,
     pub(crate) live: Option<Value>,
     pub(crate) verdict: Verdict,
 }
@@ -49,6 +51,7 @@ pub(super) struct Candidate {
     pub(super) reference: ObjectRef,
     pub(super) wanted: Value,
     pub(super) resource: Option<Arc<Resource>>,
+    pub(super) is_autoscaled: bool,
     pub(super) live: Option<Value>,
 }
 
@@ -126,7 +129,12 @@ impl Judge<'_> {
         let (verdict, live) = if let Some(why) = self.refusal(&live).await {
             (Verdict::Foreign(why), live)
         } else {
-            let (change, live) = self.change(&resource, &candidate.wanted, live).await?;
+            // Whatever it is made to look like now, it will be gone.
+            if live.pointer("/metadata/deletionTimestamp").is_some() {
+                return Err(Error::new(ErrorKind::Unavailable, "it is being deleted")
+                    .help("apply again when it is gone; see to its finalizers if it does not go"));
+            }
+            let (change, live) = self.change(&resource, &candidate, live).await?;
             (Verdict::Change(change), live)
         };
         candidate.live = Some(live);
@@ -151,15 +159,16 @@ impl Judge<'_> {
     async fn change(
         &self,
         resource: &Resource,
-        wanted: &Value,
+        candidate: &Candidate,
         mut live: Value,
     ) -> Result<(ObjectChange, Value)> {
+        let wanted = &candidate.wanted;
         let manager = self.api.field_manager();
         if compare::is_applied(wanted, &live, manager) {
             return Ok((ObjectChange::Unchanged, live));
         }
         let mut looks = 1;
-        let after = loop {
+        let mut after = loop {
             let after = match self.api.apply(resource, wanted, Mode::DryRun, self.options.force).await {
                 Ok((after, _)) => after,
                 Err(error) => return Ok((refused_change(error)?, live)),
@@ -175,6 +184,12 @@ impl Judge<'_> {
                 None => return Ok((ObjectChange::Create, live)),
             }
         };
+        if candidate.is_autoscaled
+            && let Some(replicas) = handover::given_up(wanted, &live, manager)
+            && let Some(after) = after.pointer_mut("/spec/replicas")
+        {
+            *after = replicas;
+        }
         let fields: Vec<FieldChange> = difference::changes(resource, &live, &after);
         if fields.is_empty() && difference::same_ownership(&live, &after, manager) {
             return Ok((ObjectChange::Unchanged, live));
@@ -185,8 +200,8 @@ impl Judge<'_> {
 
 impl Candidate {
     fn judged(self, verdict: Verdict) -> Member {
-        let Self { reference, wanted, resource, live } = self;
-        Member { reference, wanted, resource, live, verdict }
+        let Self { reference, wanted, resource, is_autoscaled, live } = self;
+        Member { reference, wanted, resource, is_autoscaled, live, verdict }
     }
 }
 

@@ -8,6 +8,7 @@ mod applyset;
 mod compare;
 mod delete;
 mod difference;
+mod handover;
 mod judge;
 mod review;
 mod stage;

@@ -5,6 +5,7 @@
 
 use super::{
     applyset::{ApplySet, Hints},
+    handover::Autoscaled,
     judge::{Candidate, Judge, Member, Verdict},
     stage,
 };
@@ -85,6 +86,7 @@ pub(crate) async fn review(
     let hints = applyset.hints().union(&Hints::of(&references));
     let mut live = live_members(api, discovery, &applyset, &hints, &references).await?;
 
+    let autoscaled = Autoscaled::of(set);
     let mut members = Vec::with_capacity(references.len());
     for (manifest, reference) in set.manifests().iter().zip(references) {
         let resource = discovery.find_known(&reference);
@@ -93,7 +95,13 @@ pub(crate) async fn review(
         }
         let key = Key::of(&reference);
         let live = live.remove(&key).map(|(_, object)| object);
-        members.push(Candidate { wanted: wanted(manifest, &applyset), reference, resource, live });
+        members.push(Candidate {
+            wanted: wanted(manifest, &applyset),
+            is_autoscaled: autoscaled.contains(&reference),
+            reference,
+            resource,
+            live,
+        });
     }
     let judge = Judge { api, set: &applyset, options };
     let members = judge.all(members).await?;

@@ -2,6 +2,7 @@
 
 use super::{
     applyset::Hints,
+    handover,
     judge::{self, Member, Verdict},
     review::{self, Review},
     stage::Stage,
@@ -10,7 +11,7 @@ use crate::{
     connection::{
         api::{Api, Mode, gather},
         error::ApiError,
-        resource::Discovery,
+        resource::{Discovery, Resource},
     },
     readiness,
 };
@@ -20,10 +21,13 @@ use platform_core::{
     manifest::{ManifestSet, ObjectRef},
 };
 use serde_json::Value;
-use std::time::Duration;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// Between looks at definitions that are not established yet.
 const ESTABLISH_POLL: Duration = Duration::from_millis(50);
+/// How long an established definition may take until its kind is served.
+const SERVE_DEADLINE: Duration = Duration::from_secs(10);
 /// How many objects an error lists.
 const LISTED: usize = 5;
 
@@ -122,11 +126,12 @@ async fn write_stage(
         .copied()
         .filter(|at| members.get(*at).is_some_and(|member| Stage::of(&member.reference) == stage))
         .collect();
+    let groups = defined_groups(members);
     for at in &indices {
         let Some(member) = members.get_mut(*at) else { continue };
         if member.resource.is_none() {
             let ObjectRef { api_version, kind, .. } = &member.reference;
-            let resource = discovery.expect(api, api_version, kind).await;
+            let resource = served(api, discovery, api_version, kind, &groups).await;
             member.resource =
                 Some(resource.map_err(|e| e.operation("apply").subject(member.reference.to_string()))?);
         }
@@ -155,10 +160,43 @@ async fn write_stage(
     Ok(())
 }
 
+/// The groups of the definitions of the set.
+fn defined_groups(members: &[Member]) -> BTreeSet<String> {
+    let definitions = members.iter().filter(|m| m.reference.kind == "CustomResourceDefinition");
+    let group = |m: &Member| m.wanted.pointer("/spec/group").and_then(Value::as_str).map(str::to_owned);
+    definitions.filter_map(group).collect()
+}
+
+/// The resource of a kind. One of `groups` is waited for: servers take a moment to serve what is established.
+async fn served(
+    api: &Api,
+    discovery: &Discovery,
+    api_version: &str,
+    kind: &str,
+    groups: &BTreeSet<String>,
+) -> Result<Arc<Resource>> {
+    let defined = api_version.split_once('/').is_some_and(|(group, _)| groups.contains(group));
+    let until = Instant::now() + if defined { SERVE_DEADLINE } else { Duration::ZERO };
+    loop {
+        match discovery.expect(api, api_version, kind).await {
+            Err(error) if error.kind() == ErrorKind::NotFound && Instant::now() < until => {
+                tokio::time::sleep(ESTABLISH_POLL).await;
+            }
+            answer => return answer,
+        }
+    }
+}
+
 async fn write(api: &Api, member: &Member, options: &ApplyOptions) -> Result<ObjectOutcome> {
     let Some(resource) = &member.resource else {
         return Err(Error::internal("its kind has not been looked up"));
     };
+    if member.is_autoscaled
+        && let Some(live) = &member.live
+        && let Some(replicas) = handover::given_up(&member.wanted, live, api.field_manager())
+    {
+        handover::hand_over(api, resource, &member.reference, &replicas).await?;
+    }
     // What is new is never forced: if somebody made it meanwhile, it is not ours.
     let force = options.force && member.live.is_some();
     match api.apply(resource, &member.wanted, Mode::Write, force).await {

@@ -60,6 +60,11 @@ impl Api {
         &self.client
     }
 
+    /// The same connection for another field manager.
+    pub(crate) fn as_manager(&self, name: &str) -> Self {
+        Self { field_manager: name.into(), ..self.clone() }
+    }
+
     /// How many requests may be under way at once.
     pub(crate) fn concurrency(&self) -> usize {
         self.concurrency

@@ -170,6 +170,74 @@ async fn a_wait_outlasts_one_rejected_credential_and_no_more() {
     assert_eq!(wait().await.unwrap_err().kind(), ErrorKind::Denied);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_autoscaler_takes_the_replicas_over_as_they_are() {
+    let (_api, cluster) = start().await;
+    let deployment = |replicas: Option<u32>| {
+        let mut deployment = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "a"},
+            "spec": {
+                "selector": {"matchLabels": {"app": "web"}},
+                "template": {
+                    "metadata": {"labels": {"app": "web"}},
+                    "spec": {"containers": [{"name": "web", "image": "example.com/web:1"}]},
+                },
+            },
+        });
+        if let Some(replicas) = replicas {
+            deployment["spec"]["replicas"] = replicas.into();
+        }
+        deployment
+    };
+    cluster.apply(&set([deployment(Some(5))]), &options()).await.unwrap();
+    let autoscaler = json!({
+        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "web", "namespace": "a"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+            "minReplicas": 2, "maxReplicas": 9,
+        },
+    });
+    let scaled = set([deployment(None), autoscaler]);
+    let diff = cluster.diff(&scaled, &options()).await.unwrap();
+    assert!(!format!("{diff:?}").contains(".spec.replicas"), "{diff:?}");
+    cluster.apply(&scaled, &options()).await.unwrap();
+    let reference = ObjectRef::new("apps/v1", "Deployment", "web").in_namespace("a");
+    assert_eq!(cluster.get(&reference).await.unwrap().unwrap()["spec"]["replicas"], 5);
+    assert!(!cluster.apply(&scaled, &options()).await.unwrap().wrote());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kind_may_take_a_moment_to_be_served() {
+    let (api, cluster) = start().await;
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "widgets.example.com"},
+        "spec": {
+            "group": "example.com", "scope": "Namespaced", "names": {"plural": "widgets", "kind": "Widget"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "x-kubernetes-preserve-unknown-fields": true}}}],
+        },
+    });
+    let widget = json!({"apiVersion": "example.com/v1", "kind": "Widget", "metadata": {"name": "one", "namespace": "a"}});
+    api.faults().inject(Fault::new(Effect::Status(404)).path("/apis/example.com/v1").times(4));
+    let report = cluster.apply(&set([definition, widget]), &options()).await.unwrap();
+    assert_eq!(report.count(ObjectOutcome::Created), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_being_deleted_is_not_taken_for_applied() {
+    let (_api, cluster) = start().await;
+    let mut held = config("held", "1");
+    held["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    let set = set([held]);
+    cluster.apply(&set, &options()).await.unwrap();
+    let maps: Api<ConfigMap> = Api::namespaced(cluster.client(), "a");
+    maps.delete("held", &kube::api::DeleteParams::default()).await.unwrap();
+    let error = cluster.apply(&set, &options()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("ConfigMap a/held: it is being deleted"), "{error}");
+}
+
 /// Counts how often it is asked.
 #[derive(Debug)]
 struct Counted {
