@@ -324,8 +324,10 @@ async fn a_start_that_is_dropped_half_way_still_changes_what_is_watched() {
     let plane =
         EmbeddedTelemetry::builder().temporary().interval(Duration::from_millis(100)).build().unwrap();
     plane.start(without_clusters(), &Progress::silent()).await.unwrap();
-    assert!(plane.start(with_cluster(), &Progress::silent()).now_or_never().is_none());
-    plane.start(with_cluster(), &Progress::silent()).await.unwrap();
+    // The same handle both times: another would be reason enough to watch anew.
+    let topology = with_cluster();
+    assert!(plane.start(topology.clone(), &Progress::silent()).now_or_never().is_none());
+    plane.start(topology, &Progress::silent()).await.unwrap();
     let store = plane.store().unwrap();
     let up = metric("up").eq("cluster", "shop-testing");
     eventually("a sample of the cluster", async || {
