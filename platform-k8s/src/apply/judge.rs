@@ -32,8 +32,7 @@ pub(crate) enum Verdict {
     Foreign(String),
 }
 
-/// One manifest of the set with what the server thinks of it.
-#[derive(Debug)]
+/// One manifest of the set with what the server thinks of it. It may be a Secret, so that there is no `Debug`.
 pub(crate) struct Member {
     pub(crate) reference: ObjectRef,
     /// The object with the labels of its owner and its set.

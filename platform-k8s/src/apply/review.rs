@@ -40,7 +40,6 @@ pub(crate) struct Stale {
 }
 
 /// The whole set, reviewed.
-#[derive(Debug)]
 pub(crate) struct Review {
     pub(crate) set: ApplySet,
     /// In the order of the manifests.

@@ -287,8 +287,8 @@ where
     }
 }
 
-/// A request that can be sent more than once.
-#[derive(Debug, Clone)]
+/// A request that can be sent more than once. Its body may be a Secret, so that there is no `Debug`.
+#[derive(Clone)]
 pub(crate) struct Request {
     method: Method,
     path: String,

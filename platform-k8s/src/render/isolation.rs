@@ -7,7 +7,7 @@
 //!   nothing outside of the namespace;
 //! - network policies that deny everything, then allow DNS and, in both directions, pods of the same environment: with a namespace for
 //!   each application these are the namespaces that bear its label. Ports that applications offer to the ingress are opened with
-//!   the application, which knows them.
+//!   the application, which knows them. A node's probes of its own pods are never denied; what is outside of the cluster is.
 
 use super::manifests;
 use crate::labels;
