@@ -63,7 +63,8 @@ pub(super) fn resize(store: &Store, nodes: usize) -> Result<(), ApiError> {
         store.delete(&Key::new(&resource, "", name), &DeleteOptions::default())?;
         for pod in store.list(&pods, None).items.iter().filter(|pod| pod.value()["spec"]["nodeName"] == name)
         {
-            match store.delete(&Key::of(&pods, pod.value()), &DeleteOptions::default()) {
+            let at_once = DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::default() };
+            match store.delete(&Key::of(&pods, pod.value()), &at_once) {
                 Err(error) if error.reason != "NotFound" => return Err(error),
                 _ => {}
             }
@@ -99,7 +100,8 @@ fn add_node(store: &Store, number: usize) -> Result<(), ApiError> {
             "lastHeartbeatTime": now, "lastTransitionTime": now,
         })
     };
-    let amounts = json!({"cpu": "8", "memory": "32Gi", "pods": "110", "ephemeral-storage": "100Gi"});
+    let (cores, memory) = machine();
+    let amounts = json!({"cpu": cores, "memory": memory, "pods": "110", "ephemeral-storage": "100Gi"});
     node["status"] = json!({
         "addresses": [
             {"type": "InternalIP", "address": format!("172.18.{}.{}", number / 250, number % 250 + 2)},
@@ -129,6 +131,18 @@ fn add_node(store: &Store, number: usize) -> Result<(), ApiError> {
     });
     store.update_status(&nodes, node, "kubelet")?;
     Ok(())
+}
+
+/// The cores and the memory of this machine, as quantities: each node reports the whole of it, as the nodes of
+/// clusters in containers do. Memory that cannot be found out counts as 8 GiB.
+fn machine() -> (String, String) {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let memory = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some(format!("{kibibytes}Ki"))
+    });
+    (cores.to_string(), memory.unwrap_or_else(|| "8Gi".to_owned()))
 }
 
 /// Whether the object had to be created.

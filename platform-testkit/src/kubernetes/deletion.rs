@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::error::{ApiError, Cause};
 use super::resource::Resource;
 use super::state::{Key, Stored};
-use super::store::{CRDS, NAMESPACES, Refused, Store};
+use super::store::{CRDS, NAMESPACES, PODS, Refused, Store};
 
 /// Holds an owner until the dependents that block its deletion are gone.
 pub(super) const FOREGROUND: &str = "foregroundDeletion";
@@ -170,10 +170,15 @@ fn mark(key: &Key, live: &Stored, options: &DeleteOptions, now: Timestamp) -> Op
         Some(Propagation::Background) => propagate(None),
         None => {}
     }
+    let new = live["metadata"]["deletionTimestamp"].is_null();
+    if new && key.resource == CRDS && !finalizers.iter().any(|one| one == CRD_CLEANUP) {
+        finalizers.push(json!(CRD_CLEANUP));
+    }
+    let grace = if key.resource == PODS { grace_of_pod(live, options) } else { 0 };
     let is_namespace = key.resource == NAMESPACES;
     let spec_finalizers =
         is_namespace && live["spec"]["finalizers"].as_array().is_some_and(|list| !list.is_empty());
-    if finalizers.is_empty() && !spec_finalizers {
+    if finalizers.is_empty() && !spec_finalizers && grace == 0 {
         return None;
     }
     let metadata = marked.get_mut("metadata")?.as_object_mut()?;
@@ -182,12 +187,11 @@ fn mark(key: &Key, live: &Stored, options: &DeleteOptions, now: Timestamp) -> Op
     } else {
         metadata.insert("finalizers".to_owned(), Value::Array(finalizers));
     }
-    if !metadata.contains_key("deletionTimestamp") {
-        metadata.insert("deletionTimestamp".to_owned(), json!(timestamp(now)));
-        metadata.insert("deletionGracePeriodSeconds".to_owned(), json!(0));
-        if let Some(generation) = metadata.get("generation").and_then(Value::as_i64) {
-            metadata.insert("generation".to_owned(), json!(generation + 1));
-        }
+    let deadline = if new { now } else { began(live).unwrap_or(now) } + SignedDuration::from_secs(grace);
+    metadata.insert("deletionTimestamp".to_owned(), json!(timestamp(deadline)));
+    metadata.insert("deletionGracePeriodSeconds".to_owned(), json!(grace));
+    if new && let Some(generation) = metadata.get("generation").and_then(Value::as_i64) {
+        metadata.insert("generation".to_owned(), json!(generation + 1));
     }
     if is_namespace {
         marked["status"]["phase"] = json!("Terminating");
@@ -196,6 +200,32 @@ fn mark(key: &Key, live: &Stored, options: &DeleteOptions, now: Timestamp) -> Op
         super::strategy::set_condition(&mut marked, "Terminating", "True", "InstanceDeletionInProgress", now);
     }
     Some(marked)
+}
+
+/// Seconds until a pod is killed: what the request or else the pod says, and at once where nothing runs.
+///
+/// A pod that is being deleted already can only be given less.
+fn grace_of_pod(pod: &Value, options: &DeleteOptions) -> i64 {
+    let asked = options.grace_period_seconds.map(|seconds| if seconds < 0 { 1 } else { seconds });
+    let metadata = &pod["metadata"];
+    if !metadata["deletionTimestamp"].is_null() {
+        let given = metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
+        return asked.unwrap_or(given).min(given);
+    }
+    let unassigned = pod["spec"]["nodeName"].as_str().is_none_or(str::is_empty);
+    if unassigned || matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed")) {
+        return 0;
+    }
+    // A period beyond a century is as good as one, and can be added to a time.
+    asked.or(pod["spec"]["terminationGracePeriodSeconds"].as_i64()).unwrap_or(0).clamp(0, 3_155_760_000)
+}
+
+/// When the deletion of an object that is marked was asked for.
+fn began(object: &Value) -> Option<Timestamp> {
+    let metadata = &object["metadata"];
+    let deadline: Timestamp = metadata["deletionTimestamp"].as_str()?.parse().ok()?;
+    let given = metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or(0);
+    deadline.checked_sub(SignedDuration::from_secs(given)).ok()
 }
 
 /// A time as Kubernetes writes it, to the second.

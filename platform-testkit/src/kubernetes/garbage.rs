@@ -215,7 +215,7 @@ impl Collector<'_> {
         let outcome = self.store.served(&key.resource).and_then(|resource| {
             self.store.write_over(&resource, key, options, &|live| {
                 let live = live.ok_or_else(|| ApiError::not_found(&key.resource, &key.name))?;
-                Ok(Write::Replace(make(live.value()).unwrap_or_else(|| live.value().clone())))
+                Ok(make(live.value()).map(Write::Replace))
             })
         });
         if let Err(error) = outcome

@@ -225,7 +225,7 @@ impl Store {
         let served = self.served(resource)?;
         let key = Key::of(resource, object);
         let written = self.write_over(&served, &key, options, &|live| match live {
-            Some(_) => Ok(Write::Replace(object.clone())),
+            Some(_) => Ok(Some(Write::Replace(object.clone()))),
             None => Err(ApiError::not_found(resource, &key.name)),
         })?;
         Ok(written.object)

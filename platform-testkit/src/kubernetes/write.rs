@@ -66,22 +66,26 @@ impl Store {
             .map_err(|key| ApiError::already_exists(&key.resource, &key.name))
     }
 
-    /// Changes an object by what `change` makes of the stored one. It is called again when another write came first.
+    /// Changes an object by what `change` makes of the stored one; by nothing if it makes `None`. It is called again when another write came first.
     pub(super) fn write_over(
         &self,
         resource: &Resource,
         key: &Key,
         options: &WriteOptions,
-        change: &dyn Fn(Option<&Stored>) -> Result<Write, ApiError>,
+        change: &dyn Fn(Option<&Stored>) -> Result<Option<Write>, ApiError>,
     ) -> Result<Written, ApiError> {
         loop {
             let live = self.find(key);
             let write = change(live.as_deref())?;
             let Some(live) = live else {
+                let write = write.ok_or_else(|| ApiError::not_found(&key.resource, &key.name))?;
                 match self.insert(resource, &key.namespace, write, options)? {
                     Ok(written) => return Ok(written),
                     Err(_raced) => continue,
                 }
+            };
+            let Some(write) = write else {
+                return Ok(Written { object: live, created: false, warnings: Vec::new() });
             };
             let (prepared, warnings) = self.prepare(resource, &live, write, options)?;
             let written = |object| Ok(Written { object, created: false, warnings });
@@ -130,15 +134,17 @@ impl Store {
         }
         let validation = if applied { FieldValidation::Declared } else { options.validation };
         let warnings = decode::accept(resource, &mut object, validation)?;
-        strategy::prepare_create(self, resource, &mut object, now)?;
-        metadata::validate(resource, &object)?;
-        decode::validate(resource, &object)?;
-        strategy::validate_create(resource, &object)?;
+        strategy::drop_status(resource, &mut object);
         if !applied {
+            // Nobody owns what the server adds from here on.
             let time = timestamp(now);
             let api_version = resource.api_version();
             apply::track_update(&context(resource, options, &api_version, &time), None, &mut object);
         }
+        strategy::prepare_create(self, resource, &mut object, now)?;
+        metadata::validate(resource, &object)?;
+        decode::validate(resource, &object)?;
+        strategy::validate_create(resource, &object)?;
         metadata::tidy(&mut object);
         if self.find(&key).is_some() {
             return Ok(Err(key));
@@ -179,11 +185,6 @@ impl Store {
         metadata::for_update(resource, live, &mut object)?;
         let validation = if applied { FieldValidation::Declared } else { options.validation };
         let warnings = decode::accept(resource, &mut object, validation)?;
-        strategy::prepare_update(self, resource, live, &mut object)?;
-        metadata::validate(resource, &object)?;
-        decode::validate(resource, &object)?;
-        strategy::validate_update(resource, live, &object)?;
-        strategy::count_generation(resource, live, &mut object);
         if !applied {
             let time = timestamp(now);
             let api_version = resource.api_version();
@@ -193,6 +194,11 @@ impl Store {
                 &mut object,
             );
         }
+        strategy::prepare_update(self, resource, live, &mut object)?;
+        metadata::validate(resource, &object)?;
+        decode::validate(resource, &object)?;
+        strategy::validate_update(resource, live, &object)?;
+        strategy::count_generation(resource, live, &mut object);
         metadata::tidy(&mut object);
         Ok((object, warnings))
     }
@@ -224,7 +230,9 @@ impl Store {
 /// Whether a marked object has nothing left that holds it.
 fn released(key: &Key, object: &Value) -> bool {
     let empty = |list: &Value| list.as_array().is_none_or(Vec::is_empty);
-    !object["metadata"]["deletionTimestamp"].is_null()
+    let metadata = &object["metadata"];
+    !metadata["deletionTimestamp"].is_null()
+        && metadata["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0
         && empty(&object["metadata"]["finalizers"])
         && (key.resource != NAMESPACES || empty(&object["spec"]["finalizers"]))
 }

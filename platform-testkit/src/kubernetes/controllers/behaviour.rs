@@ -12,6 +12,7 @@ use std::time::Duration;
 pub struct Behaviour {
     ready_after: Duration,
     restart_backoff: Duration,
+    ends_after: Duration,
     images: BTreeMap<String, ImageBehaviour>,
 }
 
@@ -48,6 +49,7 @@ impl Default for Behaviour {
         Self {
             ready_after: Duration::from_millis(50),
             restart_backoff: Duration::from_secs(1),
+            ends_after: Duration::from_millis(20),
             images: BTreeMap::new(),
         }
     }
@@ -67,6 +69,13 @@ impl Behaviour {
         Self { restart_backoff: backoff, ..self }
     }
 
+    /// How long the containers of a deleted pod take to end, unless its grace period is over before. The default
+    /// is 20 ms.
+    #[must_use]
+    pub fn ends_after(self, after: Duration) -> Self {
+        Self { ends_after: after, ..self }
+    }
+
     /// How the containers of an image behave. A name without a tag or digest stands for all of them.
     #[must_use]
     pub fn image(mut self, image: impl Into<String>, behaviour: ImageBehaviour) -> Self {
@@ -77,6 +86,10 @@ impl Behaviour {
     /// How long the step from one state to the next takes where nothing else is said.
     pub(super) fn step(&self) -> Duration {
         self.ready_after
+    }
+
+    pub(super) fn ending(&self) -> Duration {
+        self.ends_after
     }
 
     pub(super) fn backoff(&self, restarts: u32) -> Duration {

@@ -6,20 +6,29 @@ use serde_json::{Value, json};
 
 use super::super::deletion::DeleteOptions;
 use super::super::error::ApiError;
+use super::super::resource::GroupResource;
 use super::super::semantics::validate::quantity;
 use super::super::store::{Key, Stored};
+use super::super::strategy::{CLAIM_PROTECTION, VOLUME_PROTECTION, default_class};
 use super::cluster::Cluster;
 use super::object::{
-    CLAIMS, CONTROLLER_MANAGER, STORAGE_CLASSES, VOLUMES, annotation, is_being_deleted, items, name,
+    CLAIMS, CONTROLLER_MANAGER, PODS, STORAGE_CLASSES, VOLUMES, has_ended, is_being_deleted, items, name,
     namespace, text, uid,
 };
 
 const COMPONENT: &str = "persistentvolume-controller";
-const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
 
 impl Cluster {
     pub(super) fn claim(&mut self, claim: &Stored) -> Result<(), ApiError> {
-        if is_being_deleted(claim) || text(claim, "/status/phase") == "Bound" {
+        if is_being_deleted(claim) {
+            let used =
+                |pod: &Arc<Stored>| !has_ended(pod) && self.claims_of(pod).contains(&Key::of(&CLAIMS, claim));
+            if self.store.list(&PODS, Some(namespace(claim))).items.iter().any(used) {
+                return Ok(());
+            }
+            return self.unprotect(&CLAIMS, claim, CLAIM_PROTECTION);
+        }
+        if text(claim, "/status/phase") == "Bound" {
             return Ok(());
         }
         let volume = match self.volume_for(claim) {
@@ -30,6 +39,43 @@ impl Cluster {
             },
         };
         self.bind(claim, &volume)
+    }
+
+    /// A volume that nobody claims is available; one that is deleted goes once it is not bound.
+    pub(super) fn volume(&mut self, volume: &Stored) -> Result<(), ApiError> {
+        let phase = text(volume, "/status/phase");
+        if is_being_deleted(volume) {
+            let claim =
+                volume.pointer("/spec/claimRef").and_then(|claim| self.store.find_uid(text(claim, "/uid")));
+            if phase == "Bound" && claim.is_some() {
+                return Ok(());
+            }
+            return self.unprotect(&VOLUMES, volume, VOLUME_PROTECTION);
+        }
+        if matches!(phase, "" | "Pending") && volume.pointer("/spec/claimRef").is_none() {
+            return self.put_status(&VOLUMES, volume, json!({"phase": "Available"}), CONTROLLER_MANAGER);
+        }
+        Ok(())
+    }
+
+    /// The claims that a pod's volumes name.
+    pub(super) fn claims_of(&self, pod: &Value) -> Vec<Key> {
+        let names = items(pod, "/spec/volumes").iter().filter_map(|volume| {
+            let own = || volume.get("ephemeral").map(|_| format!("{}-{}", name(pod), text(volume, "/name")));
+            let named = volume.pointer("/persistentVolumeClaim/claimName").and_then(Value::as_str);
+            named.map(str::to_owned).or_else(own)
+        });
+        names.map(|claim| Key::new(&CLAIMS, namespace(pod), claim)).collect()
+    }
+
+    fn unprotect(&self, resource: &GroupResource, object: &Stored, finalizer: &str) -> Result<(), ApiError> {
+        let mut freed = object.value().clone();
+        let Some(finalizers) = freed.pointer_mut("/metadata/finalizers").and_then(Value::as_array_mut) else {
+            return Ok(());
+        };
+        finalizers.retain(|one| one != finalizer);
+        self.store.update(resource, freed, CONTROLLER_MANAGER)?;
+        Ok(())
     }
 
     /// A volume that is meant for the claim or that nobody has and that suits it; the smallest one.
@@ -61,9 +107,7 @@ impl Cluster {
         if let Some(class) = claim.pointer("/spec/storageClassName").and_then(Value::as_str) {
             return class.to_owned();
         }
-        let classes = self.store.list(&STORAGE_CLASSES, None).items;
-        let default = classes.iter().find(|class| annotation(class, DEFAULT_CLASS) == Some("true"));
-        default.map(|class| name(class).to_owned()).unwrap_or_default()
+        default_class(&self.store).unwrap_or_default()
     }
 
     /// Makes a volume; `None` when the claim has to wait for one or for its class.

@@ -27,7 +27,7 @@ use super::service;
 const BATCH: usize = 32;
 
 /// Collections whose objects each are a piece of work of their own.
-const RECONCILED: [GroupResource; 12] = [
+const RECONCILED: [GroupResource; 13] = [
     NODES,
     PODS,
     DEPLOYMENTS,
@@ -39,6 +39,7 @@ const RECONCILED: [GroupResource; 12] = [
     SERVICES,
     INGRESSES,
     CLAIMS,
+    VOLUMES,
     AUTOSCALERS,
 ];
 
@@ -60,6 +61,8 @@ pub(super) struct Cluster {
     pub(super) usage: Usage,
     /// The containers of each pod, by its UID.
     pub(super) runtimes: HashMap<String, Runtime>,
+    /// When the containers of a pod that is being deleted have ended, by its UID.
+    pub(super) ending: HashMap<String, Instant>,
     /// Pods that wait for a node.
     pub(super) unscheduled: HashSet<Key>,
     /// Pods that wait for a ConfigMap, a Secret or a claim.
@@ -76,6 +79,7 @@ impl Cluster {
             queue: Queue::new(|work| matches!(work, Work::Object(key) if key.resource == PODS)),
             usage: Usage::default(),
             runtimes: HashMap::new(),
+            ending: HashMap::new(),
             unscheduled: HashSet::new(),
             unconfigured: HashSet::new(),
         }
@@ -156,6 +160,7 @@ impl Cluster {
         } else if *resource == CONFIG_MAPS || *resource == SECRETS || *resource == CLAIMS {
             if *resource == CLAIMS && event.change == Change::Deleted {
                 self.release_volume(object);
+                self.queue.push(Work::Object(Key::new(&VOLUMES, "", text(object, "/spec/volumeName"))));
             }
             let waiting: Vec<Key> =
                 self.unconfigured.iter().filter(|pod| pod.namespace == key.namespace).cloned().collect();
@@ -181,11 +186,24 @@ impl Cluster {
         if event.change == Change::Deleted {
             self.usage.release(uid(pod));
             self.runtimes.remove(uid(pod));
+            self.ending.remove(uid(pod));
             self.unscheduled.remove(&event.key);
             self.unconfigured.remove(&event.key);
             self.retry_unscheduled();
+            // A Deployment that recreates its pods waits for this.
+            let set = controller_of(pod).and_then(|set| owner_key(set, namespace(pod)));
+            let set = set.and_then(|set| self.store.find(&set));
+            if let Some(owner) = set.as_deref().and_then(|set| owner_key(controller_of(set)?, namespace(set)))
+            {
+                self.queue.push(Work::Object(owner));
+            }
         } else {
             self.usage.observe(pod);
+        }
+        if event.change == Change::Deleted || super::object::has_ended(pod) {
+            for claim in self.claims_of(pod) {
+                self.queue.push(Work::Object(claim));
+            }
         }
         let previous = event.previous.as_deref().map(Stored::value);
         if previous
@@ -256,6 +274,8 @@ impl Cluster {
             self.ingress(object)
         } else if *resource == CLAIMS {
             self.claim(object)
+        } else if *resource == VOLUMES {
+            self.volume(object)
         } else if *resource == AUTOSCALERS {
             self.autoscaler(object)
         } else if *resource == DISRUPTION_BUDGETS {

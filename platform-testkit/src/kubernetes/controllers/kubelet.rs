@@ -1,5 +1,7 @@
 //! What becomes of a pod on its node.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -125,13 +127,7 @@ impl Runtime {
 impl Cluster {
     pub(super) fn pod(&mut self, key: &Key, pod: &Stored) -> Result<(), ApiError> {
         if is_being_deleted(pod) {
-            self.runtimes.remove(uid(pod));
-            if items(pod, "/metadata/finalizers").is_empty() {
-                let options = DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::default() };
-                self.store.delete(key, &options)?;
-                return Ok(());
-            }
-            return self.stop_pod(pod);
+            return self.end_pod(key, pod);
         }
         if has_ended(pod) {
             self.runtimes.remove(uid(pod));
@@ -144,10 +140,30 @@ impl Cluster {
         }
         let Some(node) = self.store.find(&Key::new(&NODES, "", node_name)) else {
             // Pods go with their node.
-            self.store.delete(key, &DeleteOptions::default())?;
+            self.store.delete(key, &at_once(pod))?;
             return Ok(());
         };
         self.run_pod(key, pod, &node)
+    }
+
+    /// Lets the containers end, and then lets go of the pod.
+    fn end_pod(&mut self, key: &Key, pod: &Stored) -> Result<(), ApiError> {
+        let grace = u64::try_from(number(pod, "/metadata/deletionGracePeriodSeconds")).unwrap_or(0);
+        if grace > 0 {
+            let now = Instant::now();
+            let takes = self.behaviour.ending().min(Duration::from_secs(grace));
+            let end = *self.ending.entry(uid(pod).to_owned()).or_insert(now + takes);
+            if now < end {
+                self.again(key, end);
+                return Ok(());
+            }
+        }
+        self.runtimes.remove(uid(pod));
+        self.stop_pod(pod)?;
+        if grace > 0 || items(pod, "/metadata/finalizers").is_empty() {
+            self.store.delete(key, &at_once(pod))?;
+        }
+        Ok(())
     }
 
     fn run_pod(&mut self, key: &Key, pod: &Stored, node: &Value) -> Result<(), ApiError> {
@@ -276,7 +292,7 @@ impl Cluster {
         None
     }
 
-    /// The containers of a pod that finalizers still hold have ended.
+    /// The containers of a pod that is being deleted have ended.
     fn stop_pod(&self, pod: &Stored) -> Result<(), ApiError> {
         let mut status = pod.get("status").cloned().unwrap_or_else(|| json!({}));
         let mut conditions = items(pod, "/status/conditions").to_vec();
@@ -301,6 +317,12 @@ impl Cluster {
         status["conditions"] = Value::Array(conditions);
         self.put_status(&PODS, pod, status, COMPONENT)
     }
+}
+
+/// Deletes this pod, and none that took its name, without waiting for its containers.
+fn at_once(pod: &Value) -> DeleteOptions {
+    let uid = Some(uid(pod).to_owned());
+    DeleteOptions { uid, grace_period_seconds: Some(0), ..DeleteOptions::default() }
 }
 
 fn pod_status(pod: &Value, runtime: &Runtime, clock: Timestamp) -> Value {

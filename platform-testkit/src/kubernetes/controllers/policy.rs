@@ -9,8 +9,8 @@ use super::super::store::{Key, Stored};
 use super::cluster::Cluster;
 use super::object::{
     AUTOSCALERS, CONTROLLER_MANAGER, DEPLOYMENTS, DISRUPTION_BUDGETS, PODS, REPLICA_SETS, STATEFUL_SETS,
-    is_active, is_being_deleted, is_ready, items, labels, name, namespace, number, put_condition, scaled,
-    text, written,
+    has_ended, is_active, is_being_deleted, is_ready, items, labels, name, namespace, number, put_condition,
+    scaled, text, written,
 };
 
 impl Cluster {
@@ -94,12 +94,13 @@ impl Cluster {
         let selector = budget.pointer("/spec/selector").filter(|selector| selector.is_object());
         let selector = selector.and_then(|selector| LabelSelector::from_json(selector).ok());
         let mut pods = self.store.list(&PODS, Some(namespace(budget))).items;
+        // A pod that is ending counts as one that should be there, until its replacement is.
         pods.retain(|pod| {
-            is_active(pod) && selector.as_ref().is_some_and(|selector| selector.matches(labels(pod)))
+            !has_ended(pod) && selector.as_ref().is_some_and(|selector| selector.matches(labels(pod)))
         });
         let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
         let expected = count(pods.len());
-        let healthy = count(pods.iter().filter(|pod| is_ready(pod)).count());
+        let healthy = count(pods.iter().filter(|pod| is_active(pod) && is_ready(pod)).count());
         let desired = match budget.pointer("/spec/maxUnavailable") {
             Some(unavailable) => (expected - scaled(Some(unavailable), expected, true)).max(0),
             None => scaled(budget.pointer("/spec/minAvailable"), expected, true),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
 use super::super::bootstrap;
-use super::super::deletion::DeleteOptions;
+use super::super::deletion::{DeleteOptions, Deletion};
 use super::super::resource::GroupResource;
 use super::super::store::{Key, Stored};
 use super::object::*;
@@ -223,7 +223,7 @@ async fn a_rolling_update_keeps_enough_pods_available() {
         .collect();
     while let Some(event) = watch.try_next().unwrap() {
         let pod = uid(&event.object).to_owned();
-        let gone = event.change == super::super::store::Change::Deleted;
+        let gone = event.change == super::super::store::Change::Deleted || is_being_deleted(&event.object);
         if gone {
             present.remove(&pod)
         } else {
@@ -642,4 +642,93 @@ async fn a_cluster_at_rest_writes_nothing_and_a_new_run_takes_it_up() {
     let after: Vec<Value> =
         cluster.list(&PODS).iter().map(|pod| pod["status"]["containerStatuses"].clone()).collect();
     assert_eq!(starts, after);
+}
+
+#[tokio::test]
+async fn a_pod_ends_before_it_goes() {
+    let cluster = Simulation::new(1);
+    cluster.create(
+        &PODS,
+        json!({"metadata": {"name": "a"}, "spec": {"containers": [{"name": "main", "image": "a:1"}]}}),
+    );
+    cluster.until("it is ready", |cluster| is_ready(&cluster.get(&PODS, "a"))).await;
+    let key = Key::new(&PODS, SPACE, "a");
+    let Deletion::Pending(pod) = cluster.store.delete(&key, &DeleteOptions::default()).unwrap() else {
+        panic!("the pod is gone at once");
+    };
+    assert_eq!(number(&pod, "/metadata/deletionGracePeriodSeconds"), 30);
+    let shorter = DeleteOptions { grace_period_seconds: Some(7), ..DeleteOptions::default() };
+    let longer = DeleteOptions { grace_period_seconds: Some(60), ..DeleteOptions::default() };
+    for options in [&shorter, &longer] {
+        // It may be gone by now.
+        if let Ok(Deletion::Pending(pod)) = cluster.store.delete(&key, options) {
+            assert!(number(&pod, "/metadata/deletionGracePeriodSeconds") <= 7);
+        }
+    }
+    cluster.until("it goes", |cluster| cluster.store.find(&key).is_none()).await;
+}
+
+#[tokio::test]
+async fn a_pod_without_grace_goes_at_once() {
+    let cluster = Simulation::new(1);
+    cluster.create(
+        &PODS,
+        json!({"metadata": {"name": "a"}, "spec": {"containers": [{"name": "main", "image": "a:1"}]}}),
+    );
+    cluster.until("it is ready", |cluster| is_ready(&cluster.get(&PODS, "a"))).await;
+    let now = DeleteOptions { grace_period_seconds: Some(0), ..DeleteOptions::default() };
+    let deletion = cluster.store.delete(&Key::new(&PODS, SPACE, "a"), &now).unwrap();
+    assert!(matches!(deletion, Deletion::Gone(_)));
+}
+
+#[tokio::test]
+async fn a_claim_is_held_while_a_pod_uses_it() {
+    let cluster = Simulation::new(1);
+    let claim = json!({"metadata": {"name": "data"}, "spec": {
+        "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}});
+    let claim = cluster.create(&CLAIMS, claim);
+    assert_eq!(text(&claim, "/spec/storageClassName"), "standard");
+    cluster.create(
+        &PODS,
+        json!({"metadata": {"name": "a"}, "spec": {
+        "containers": [{"name": "main", "image": "a:1"}],
+        "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}]}}),
+    );
+    cluster.until("it is ready", |cluster| is_ready(&cluster.get(&PODS, "a"))).await;
+    let volume = text(&cluster.get(&CLAIMS, "data"), "/spec/volumeName").to_owned();
+    let key = Key::new(&CLAIMS, SPACE, "data");
+    cluster.store.delete(&key, &DeleteOptions::default()).unwrap();
+    let volume = Key::new(&VOLUMES, "", volume);
+    let deletion = cluster.store.delete(&volume, &DeleteOptions::default()).unwrap();
+    assert!(matches!(deletion, Deletion::Pending(_)), "a bound volume stays");
+    assert!(cluster.store.find(&key).is_some());
+    cluster.store.delete(&Key::new(&PODS, SPACE, "a"), &DeleteOptions::default()).unwrap();
+    cluster.until("the claim goes", |cluster| cluster.store.find(&key).is_none()).await;
+    cluster.until("its volume goes", |cluster| cluster.store.find(&volume).is_none()).await;
+}
+
+#[tokio::test]
+async fn nobody_owns_what_the_server_adds_to_a_new_object() {
+    let cluster = Simulation::new(1);
+    let service = cluster.create(
+        &SERVICES,
+        json!({"metadata": {"name": "a"}, "spec": {
+        "type": "NodePort", "ports": [{"port": 80}]}}),
+    );
+    assert!(!text(&service, "/spec/clusterIP").is_empty());
+    let owned = service.pointer("/metadata/managedFields/0/fieldsV1/f:spec").unwrap();
+    for added in ["f:clusterIP", "f:clusterIPs", "f:ipFamilies", "f:ipFamilyPolicy"] {
+        assert!(owned.get(added).is_none(), "{owned}");
+    }
+    assert!(owned.get("f:type").is_some() && !owned.to_string().contains("f:nodePort"), "{owned}");
+    let job = cluster.create(
+        &JOBS,
+        json!({"metadata": {"name": "once"}, "spec": {"template": {
+        "spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "a:1"}]}}}}),
+    );
+    let owned = job.pointer("/metadata/managedFields").unwrap().to_string();
+    for added in ["f:selector", "controller-uid", "f:status"] {
+        assert!(!owned.contains(added), "{owned}");
+    }
+    assert_eq!(job.pointer("/metadata/labels"), job.pointer("/spec/template/metadata/labels"));
 }

@@ -60,7 +60,7 @@ pub(super) fn resources(catalog: &Catalog, group: &str, version: &str) -> Option
                 "kind": kind.2,
                 "verbs": verbs,
             });
-            if subresource == "scale" {
+            if matches!(subresource.as_str(), "scale" | "eviction") {
                 entry["group"] = json!(kind.0);
                 entry["version"] = json!(kind.1);
             }
@@ -143,6 +143,10 @@ fn subresource_of<'a>(resource: &'a Resource, subresource: &str) -> (Kind<'a>, &
     match subresource {
         "scale" => (("autoscaling", "v1", "Scale"), &["get", "patch", "update"]),
         "log" => (own, &["get"]),
+        "eviction" => (("policy", "v1", "Eviction"), &["create"]),
+        "exec" => (("", "v1", "PodExecOptions"), &["create", "get"]),
+        "attach" => (("", "v1", "PodAttachOptions"), &["create", "get"]),
+        "portforward" => (("", "v1", "PodPortForwardOptions"), &["create", "get"]),
         "finalize" => (own, &["update"]),
         _ => (own, &["get", "patch", "update"]),
     }

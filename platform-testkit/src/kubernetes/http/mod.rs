@@ -3,6 +3,7 @@
 mod answer;
 mod connection;
 mod discovery;
+mod eviction;
 mod json_path;
 mod modify;
 mod openapi;
@@ -163,10 +164,29 @@ impl Server {
         body: &[u8],
     ) -> Result<Response, ApiError> {
         let (store, headers) = (&self.store, &parts.headers);
+        match target.subresource.as_deref() {
+            Some("attach" | "exec" | "portforward") => {
+                store.get(&read::key(target))?;
+                return Err(ApiError::bad_request(
+                    "the containers of this cluster are simulated: nothing runs in them to attach to, execute in \
+                     or forward to",
+                ));
+            }
+            Some("eviction") => {
+                if parts.method != Method::POST {
+                    return Err(ApiError::method_not_allowed());
+                }
+                self.requests.count("create");
+                let done = eviction::evict(store, target, query, headers, body)?;
+                store.durable(done.revision).await?;
+                return Ok(done.response);
+            }
+            _ => {}
+        }
         let watching = parts.method == Method::GET && target.subresource.is_none() && query.flag("watch")?;
         let verb =
             verb(&parts.method, target.name.is_some(), watching).ok_or_else(ApiError::method_not_allowed)?;
-        let dry_run = !parts.method.is_safe() && modify::is_dry_run(query, body);
+        let dry_run = !parts.method.is_safe() && modify::is_dry_run(&parts.method, query, body);
         self.requests.count(if dry_run { "dry-run" } else { verb });
         let done: Done = match verb {
             "get" => return read::get(store, target, query, headers),

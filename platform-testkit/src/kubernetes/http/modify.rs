@@ -1,7 +1,9 @@
 //! POST, PUT, PATCH and DELETE.
 
+use std::borrow::Cow;
+
 use axum::response::Response;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use serde_json::{Value, json};
 
 use super::answer::{self, ListMeta};
@@ -75,7 +77,7 @@ pub(super) fn replace(
         let scale = request::body(headers, body, "Scale")?.unwrap_or_default();
         let written = store.write_over(resource, &key, &options, &|live| {
             let live = live.ok_or_else(|| ApiError::not_found(&key.resource, &key.name))?;
-            scale::apply(resource, live, &scale).map(Write::Replace)
+            scale::apply(resource, live, &scale).map(Write::Replace).map(Some)
         })?;
         return Ok(Done::of(target, &written, accept));
     }
@@ -83,7 +85,7 @@ pub(super) fn replace(
     check_name(&object, &key.name)?;
     check_namespace(&object, target)?;
     let written = store.write_over(resource, &key, &options, &|live| match live {
-        Some(_) => Ok(Write::Replace(object.clone())),
+        Some(_) => Ok(Some(Write::Replace(object.clone()))),
         None => Err(ApiError::not_found(&key.resource, &key.name)),
     })?;
     Ok(Done::of(target, &written, accept))
@@ -121,7 +123,7 @@ pub(super) fn patch(
             None if target.subresource.is_some() => Err(missing()),
             Some(live) if is_scale => {
                 let scale = patch.patched(resource, &scale::of(resource, live))?;
-                scale::apply(resource, live, &scale).map(Write::Replace)
+                scale::apply(resource, live, &scale).map(Write::Replace).map(Some)
             }
             live => match &patch {
                 Patch::Apply { object, force } => apply_object(resource, &options, live, object, *force),
@@ -129,7 +131,7 @@ pub(super) fn patch(
                     let live = live.ok_or_else(missing)?;
                     let patched = other.patched(resource, live.value())?;
                     check_name(&patched, &key.name)?;
-                    Ok(Write::Replace(patched))
+                    Ok(Some(Write::Replace(patched)))
                 }
             },
         }
@@ -277,18 +279,18 @@ fn apply_object(
     live: Option<&Stored>,
     object: &Value,
     force: bool,
-) -> Result<Write, ApiError> {
-    let mut wanted = object.clone();
-    if let Some(fields) = wanted.as_object_mut() {
-        // What the request may not set is not owned by it either.
-        match options.subresource {
-            Some("status") => fields
-                .retain(|name, _| matches!(name.as_str(), "apiVersion" | "kind" | "metadata" | "status")),
-            _ if resource.serves("status") => {
-                fields.remove("status");
-            }
-            _ => {}
-        }
+) -> Result<Option<Write>, ApiError> {
+    // What the request may not set is not owned by it either.
+    let settable = |field: &str| match options.subresource {
+        Some("status") => matches!(field, "apiVersion" | "kind" | "metadata" | "status"),
+        _ => field != "status" || !resource.serves("status"),
+    };
+    let mut wanted = Cow::Borrowed(object);
+    if let Some(fields) = object.as_object()
+        && !fields.keys().all(|field| settable(field))
+        && let Some(fields) = wanted.to_mut().as_object_mut()
+    {
+        fields.retain(|field, _| settable(field));
     }
     if let (Some(live), Some(version)) = (live, wanted["metadata"]["resourceVersion"].as_str())
         && live["metadata"]["resourceVersion"] != version
@@ -305,8 +307,11 @@ fn apply_object(
         api_version: &api_version,
         now: &now,
     };
+    if live.is_some_and(|live| apply::changes_nothing(&context, live, &wanted)) {
+        return Ok(None);
+    }
     match apply::apply(&context, live.map(Stored::value), &wanted) {
-        Ok(merged) => Ok(Write::Apply(merged)),
+        Ok(merged) => Ok(Some(Write::Apply(merged))),
         Err(error @ ApplyError::Conflict(_)) => {
             let message = error.to_string();
             let ApplyError::Conflict(conflicts) = error else { return Err(ApiError::bad_request(message)) };
@@ -402,7 +407,7 @@ fn with_subresource(options: WriteOptions, target: &Target) -> WriteOptions {
 }
 
 /// Whether a write is to change nothing: deletions may say so in their body.
-pub(super) fn is_dry_run(query: &Parameters, body: &[u8]) -> bool {
+pub(super) fn is_dry_run(method: &Method, query: &Parameters, body: &[u8]) -> bool {
     #[derive(serde::Deserialize)]
     struct Options {
         kind: Option<String>,
@@ -413,7 +418,7 @@ pub(super) fn is_dry_run(query: &Parameters, body: &[u8]) -> bool {
         options.kind.is_none_or(|kind| kind == "DeleteOptions")
             && options.dry_run.iter().any(|one| one == "All")
     };
-    query.get("dryRun").is_some() || serde_json::from_slice(body).is_ok_and(asked)
+    query.get("dryRun").is_some() || method == Method::DELETE && serde_json::from_slice(body).is_ok_and(asked)
 }
 
 /// From the body, or else from the query.

@@ -234,9 +234,11 @@ pub(super) fn body(headers: &HeaderMap, body: &[u8], kind: &str) -> Result<Optio
 }
 
 pub(super) fn yaml(text: &[u8]) -> Result<Value, String> {
+    // `y`, `no` and `on` are words, as in YAML 1.2; a mode may be 0644, as in 1.1 and in every manifest.
+    let options = serde_saphyr::options! { strict_booleans: true, legacy_octal_numbers: true };
     // JSON is YAML too, and much faster to read as JSON.
     serde_json::from_slice(text)
-        .or_else(|_| serde_saphyr::from_slice(text).map_err(|error| error.to_string()))
+        .or_else(|_| serde_saphyr::from_slice_with_options(text, options).map_err(|error| error.to_string()))
 }
 
 pub(super) fn media_type(headers: &HeaderMap) -> String {
@@ -323,6 +325,18 @@ mod tests {
         assert!(accept("application/yaml")?.yaml);
         assert_eq!(accept("application/vnd.kubernetes.protobuf").err().map(|error| error.code), Some(406));
         Ok(())
+    }
+
+    #[test]
+    fn yaml_bodies_are_one_document_with_each_key_once() {
+        let read = yaml(b"a: no\nb: y\nc: on\nd: true\ne: 'true'\nf: 0644\n");
+        assert_eq!(
+            read,
+            Ok(serde_json::json!({"a": "no", "b": "y", "c": "on", "d": true, "e": "true", "f": 420}))
+        );
+        assert!(yaml(b"a: 1\n---\na: 2\n").is_err());
+        assert!(yaml(b"a: 1\na: 2\n").is_err());
+        assert!(yaml(b"a: [1\n").is_err());
     }
 
     #[test]

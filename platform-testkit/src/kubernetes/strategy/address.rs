@@ -67,6 +67,11 @@ pub(super) fn allocate(store: &Store, resource: &Resource, object: &mut Value) -
             }
         }
         object["spec"]["clusterIPs"] = json!([object["spec"]["clusterIP"]]);
+        for (field, value) in [("ipFamilyPolicy", json!("SingleStack")), ("ipFamilies", json!(["IPv4"]))] {
+            if object["spec"][field].is_null() {
+                object["spec"][field] = value;
+            }
+        }
     }
     if !exposes_nodes(&object["spec"]) {
         return Ok(());

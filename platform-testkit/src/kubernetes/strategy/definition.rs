@@ -3,22 +3,12 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::kubernetes::deletion::{CRD_CLEANUP, timestamp};
+use crate::kubernetes::deletion::timestamp;
 use crate::kubernetes::error::{ApiError, Cause};
 use crate::kubernetes::resource::Resource;
 
-/// Completes a CRD's names and says that they are accepted and served.
+/// Says that a CRD's names are accepted and served.
 pub(super) fn define(object: &mut Value, now: Timestamp) {
-    let kind = object["spec"]["names"]["kind"].as_str().unwrap_or_default().to_owned();
-    let names = &mut object["spec"]["names"];
-    for (field, value) in [("singular", kind.to_lowercase()), ("listKind", format!("{kind}List"))] {
-        if names[field].as_str().is_none_or(str::is_empty) {
-            names[field] = json!(value);
-        }
-    }
-    if object["spec"]["conversion"].is_null() {
-        object["spec"]["conversion"] = json!({"strategy": "None"});
-    }
     let accepted = object["spec"]["names"].clone();
     let versions = object["spec"]["versions"].as_array();
     let storage = versions.into_iter().flatten().find(|version| version["storage"] == true);
@@ -31,13 +21,6 @@ pub(super) fn define(object: &mut Value, now: Timestamp) {
     object["status"]["storedVersions"] = Value::Array(stored);
     set_condition(object, "NamesAccepted", "True", "NoConflicts", now);
     set_condition(object, "Established", "True", "InitialNamesAccepted", now);
-    if object["metadata"]["deletionTimestamp"].is_null() {
-        let mut finalizers = object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
-        if !finalizers.iter().any(|one| one == CRD_CLEANUP) {
-            finalizers.push(json!(CRD_CLEANUP));
-        }
-        object["metadata"]["finalizers"] = Value::Array(finalizers);
-    }
 }
 
 /// Rules that only a new object can break.

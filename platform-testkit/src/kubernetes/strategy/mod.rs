@@ -6,16 +6,30 @@
 mod address;
 mod definition;
 mod immutable;
+mod storage;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 pub(super) use self::definition::{set_condition, validate_create};
 pub(super) use self::immutable::validate_update;
+pub(super) use self::storage::{CLAIM_PROTECTION, VOLUME_PROTECTION, default_class};
 use super::error::ApiError;
 use super::resource::Resource;
 use super::state::Stored;
 use super::store::Store;
+
+/// Takes away a status that a creator may not set.
+pub(super) fn drop_status(resource: &Resource, object: &mut Value) {
+    // Whoever adds a node reports its state with it.
+    let kept = resource.group.is_empty() && resource.id.plural() == "nodes";
+    if resource.serves("status")
+        && !kept
+        && let Some(fields) = object.as_object_mut()
+    {
+        fields.remove("status");
+    }
+}
 
 /// Fills in what the server decides on creation.
 pub(super) fn prepare_create(
@@ -24,28 +38,29 @@ pub(super) fn prepare_create(
     object: &mut Value,
     now: Timestamp,
 ) -> Result<(), ApiError> {
-    if resource.serves("status") {
-        let typed = resource.custom.is_none();
-        match object.as_object_mut() {
-            Some(fields) if typed => fields.insert("status".to_owned(), json!({})),
-            Some(fields) => fields.remove("status"),
-            None => None,
-        };
+    if resource.serves("status")
+        && resource.custom.is_none()
+        && let Some(fields) = object.as_object_mut()
+    {
+        fields.entry("status").or_insert_with(|| json!({}));
     }
-    let name = object["metadata"]["name"].clone();
     match (resource.group.as_str(), resource.id.plural()) {
         ("", "namespaces") => {
             object["spec"] = json!({"finalizers": ["kubernetes"]});
             object["status"] = json!({"phase": "Active"});
-            object["metadata"]["labels"]["kubernetes.io/metadata.name"] = name;
         }
         ("", "pods") => {
             object["status"] = json!({"phase": "Pending", "qosClass": quality_of_service(&object["spec"])});
         }
-        ("", "persistentvolumeclaims" | "persistentvolumes") => {
+        ("", "persistentvolumeclaims") => {
             object["status"] = json!({"phase": "Pending"});
+            storage::choose_class(store, object);
+            storage::protect(object, storage::CLAIM_PROTECTION);
         }
-        ("", "secrets") => fold_string_data(object),
+        ("", "persistentvolumes") => {
+            object["status"] = json!({"phase": "Pending"});
+            storage::protect(object, storage::VOLUME_PROTECTION);
+        }
         ("", "services") => {
             object["status"] = json!({"loadBalancer": {}});
             address::allocate(store, resource, object)?;
@@ -65,13 +80,6 @@ pub(super) fn prepare_update(
     object: &mut Value,
 ) -> Result<(), ApiError> {
     match (resource.group.as_str(), resource.id.plural()) {
-        ("", "namespaces") => {
-            let labels = &mut object["metadata"]["labels"];
-            if labels["kubernetes.io/metadata.name"].is_null() {
-                labels["kubernetes.io/metadata.name"] = live["metadata"]["name"].clone();
-            }
-        }
-        ("", "secrets") => fold_string_data(object),
         ("", "services") => {
             address::keep(live, object);
             address::allocate(store, resource, object)?;
@@ -145,16 +153,6 @@ pub(super) fn count_generation(resource: &Resource, live: &Stored, object: &mut 
     }
 }
 
-/// `stringData` is write-only: it goes into `data`, encoded.
-fn fold_string_data(object: &mut Value) {
-    use base64::Engine as _;
-    let Some(plain) = object.as_object_mut().and_then(|fields| fields.remove("stringData")) else { return };
-    for (key, text) in plain.as_object().into_iter().flatten() {
-        let encoded = base64::engine::general_purpose::STANDARD.encode(text.as_str().unwrap_or_default());
-        object["data"][key] = json!(encoded);
-    }
-}
-
 fn quality_of_service(spec: &Value) -> &'static str {
     let containers =
         || ["containers", "initContainers"].into_iter().filter_map(|list| spec[list].as_array()).flatten();
@@ -188,6 +186,9 @@ fn select_own_pods(object: &mut Value) {
     let uid = object["metadata"]["uid"].clone();
     let name = object["metadata"]["name"].clone();
     object["spec"]["selector"] = json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}});
+    // The Job's own labels are those of its pods where its author gave it none.
+    let (own, of_pods) = (&object["metadata"]["labels"], &object["spec"]["template"]["metadata"]["labels"]);
+    let shared = own.as_object().is_none_or(serde_json::Map::is_empty) || own == of_pods;
     let labels = &mut object["spec"]["template"]["metadata"]["labels"];
     for (key, value) in [
         ("batch.kubernetes.io/controller-uid", &uid),
@@ -196,5 +197,8 @@ fn select_own_pods(object: &mut Value) {
         ("job-name", &name),
     ] {
         labels[key] = value.clone();
+    }
+    if shared {
+        object["metadata"]["labels"] = labels.clone();
     }
 }

@@ -84,6 +84,18 @@ impl FieldSet {
         Value::Object(fields)
     }
 
+    /// Whether `fields` is this set as [`FieldSet::to_json`] writes it.
+    pub(crate) fn is_written_as(&self, fields: &Value) -> bool {
+        let Some(fields) = fields.as_object() else { return false };
+        let dot = self.member && !self.children.is_empty();
+        fields.len() == self.children.len() + usize::from(dot)
+            && fields.contains_key(".") == dot
+            && self
+                .children
+                .iter()
+                .all(|(element, below)| fields.get(element).is_some_and(|fields| below.is_written_as(fields)))
+    }
+
     pub(crate) fn union(&self, other: &Self) -> Self {
         let mut result = self.clone();
         result.extend(other);
@@ -300,6 +312,20 @@ mod tests {
             }}}}
         });
         assert_eq!(FieldSet::from_json(&fields).to_json(), fields);
+    }
+
+    #[test]
+    fn a_set_knows_itself_as_written() {
+        let set = FieldSet::from_json(&json!({"f:a": {".": {}, "f:b": {}}, "f:c": {}}));
+        assert!(set.is_written_as(&set.to_json()));
+        for other in [
+            json!({"f:a": {"f:b": {}}, "f:c": {}}),
+            json!({"f:a": {".": {}, "f:b": {}}}),
+            json!({"f:a": {".": {}, "f:b": {}}, "f:d": {}}),
+            json!({".": {}, "f:a": {".": {}, "f:b": {}}, "f:c": {}}),
+        ] {
+            assert!(!set.is_written_as(&other), "{other}");
+        }
     }
 
     #[test]

@@ -84,6 +84,20 @@ pub(crate) fn read(object: &Value) -> Vec<Manager> {
     entries.into_iter().flatten().filter_map(Manager::from_json).collect()
 }
 
+/// What `manager` owns, as written, if it owned it in the same API version.
+pub(crate) fn fields_of<'a>(object: &'a Value, manager: &Manager) -> Option<&'a Value> {
+    let entries = object.pointer("/metadata/managedFields")?.as_array()?;
+    let is = |entry: &Value, name: &str, wanted: &str| {
+        entry.get(name).and_then(Value::as_str).unwrap_or_default() == wanted
+    };
+    let mine = entries.iter().find(|entry| {
+        is(entry, "manager", &manager.name)
+            && is(entry, "operation", &manager.operation)
+            && is(entry, "subresource", &manager.subresource)
+    })?;
+    if is(mine, "apiVersion", &manager.api_version) { mine.get("fieldsV1") } else { None }
+}
+
 /// Whether a request asks to forget all managers, with `managedFields: [{}]`.
 pub(crate) fn is_reset(object: &Value) -> bool {
     let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);

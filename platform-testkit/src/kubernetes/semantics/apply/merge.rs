@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value};
 
-use super::super::schema::{ListMerge, Schema, item_keys};
+use super::super::schema::{Key, ListMerge, Schema, item_keys};
 use super::fields::{FieldSet, field_element, is_empty_list, is_empty_object, item_element, printed};
 
 /// `patch` wins; what it leaves out stays.
@@ -26,6 +26,38 @@ pub(super) fn merge(live: &Value, patch: &Value, schema: &Schema) -> Value {
         }
         _ => patch.clone(),
     }
+}
+
+/// Whether merging `patch` into `live` would leave `live` as it is. `false` for what only the merge can tell.
+pub(super) fn holds(live: &Value, patch: &Value, schema: &Schema) -> bool {
+    match (live, patch) {
+        (Value::Object(old), Value::Object(new)) if !schema.is_atomic() => new.iter().all(|(name, value)| {
+            !value.is_null() && old.get(name).is_some_and(|old| holds(old, value, schema.field(name).0))
+        }),
+        (Value::Array(old), Value::Array(new)) => match schema.list() {
+            // Each item after the one before it, so that the merge has nothing to move.
+            ListMerge::Map(keys) => {
+                let mut left = old.iter();
+                new.iter().enumerate().all(|(index, item)| {
+                    let same = |other: &Value| same_keys(item, other, keys);
+                    !new.iter().take(index).any(same)
+                        && left
+                            .by_ref()
+                            .find(|other| same(other))
+                            .is_some_and(|other| holds(other, item, schema.items()))
+                })
+            }
+            _ => old == new,
+        },
+        _ => live == patch,
+    }
+}
+
+fn same_keys(one: &Value, other: &Value, keys: &[Key]) -> bool {
+    keys.iter().all(|key| {
+        let of = |item| Value::get(item, &key.name).filter(|value| !value.is_null()).or(key.default.as_ref());
+        of(one).is_some_and(|value| of(other) == Some(value))
+    })
 }
 
 /// Items in both lists stand in the order of `new`; items of `old` alone keep their place between them.

@@ -305,6 +305,20 @@ fn content(object: &Value) -> Value {
     }
 }
 
+#[test]
+fn an_apply_that_changes_nothing_is_known_before_merging() {
+    let schema = deployment();
+    let me = context(&schema, "me", false);
+    let live = applied(&schema, "me", None, &web("web:1"));
+    assert!(changes_nothing(&me, &live, &web("web:1")));
+    assert!(!changes_nothing(&me, &live, &web("web:2")));
+    assert!(!changes_nothing(&context(&schema, "other", false), &live, &web("web:1")));
+    assert!(!changes_nothing(&ApplyContext { api_version: "apps/v2", ..me }, &live, &web("web:1")));
+    let mut less = web("web:1");
+    less["spec"].as_object_mut().unwrap().remove("replicas");
+    assert!(!changes_nothing(&context(&schema, "me", false), &live, &less));
+}
+
 proptest! {
     #[test]
     fn applying_twice_is_applying_once(before in spec(), wanted in spec()) {
@@ -313,6 +327,16 @@ proptest! {
         let once = forced(&schema, "me", &live, &wanted);
         let later = ApplyContext { now: "2030-01-01T00:00:00Z", ..context(&schema, "me", false) };
         prop_assert_eq!(apply(&later, Some(&once), &wanted).unwrap(), once);
+    }
+
+    #[test]
+    fn what_changes_nothing_is_not_changed_by_applying(before in spec(), mine in spec(), wanted in spec()) {
+        let schema = deployment();
+        let live = forced(&schema, "me", &applied(&schema, "other", None, &before), &mine);
+        let context = context(&schema, "me", false);
+        if changes_nothing(&context, &live, &wanted) {
+            prop_assert_eq!(apply(&context, Some(&live), &wanted).unwrap(), live);
+        }
     }
 
     #[test]

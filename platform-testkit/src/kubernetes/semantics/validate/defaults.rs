@@ -1,5 +1,7 @@
 //! Defaults of built-in kinds, after `k8s.io/kubernetes/pkg/apis/*/v1/defaults.go`. All of them are idempotent.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use super::quantity;
@@ -18,7 +20,11 @@ pub fn default_builtin(group: &str, _version: &str, kind: &str, object: &mut Val
         ("", "Service") => at(object, &["spec"], service),
         ("", "PersistentVolumeClaim") => at(object, &["spec"], claim),
         ("", "PersistentVolume") => at(object, &["spec"], volume),
-        ("", "Secret") => set(object, "type", json!("Opaque")),
+        ("", "Namespace") => named_by_label(object),
+        ("", "Secret") => {
+            set(object, "type", json!("Opaque"));
+            fold_string_data(object);
+        }
         ("", "ResourceQuota") => at(object, &["spec", "hard"], quantities),
         ("", "LimitRange") => each(object, &["spec", "limits"], limit),
         ("", "Node") => {
@@ -34,7 +40,10 @@ pub fn default_builtin(group: &str, _version: &str, kind: &str, object: &mut Val
         }),
         ("apps", "StatefulSet") => at(object, &["spec"], stateful_set),
         ("apps", "DaemonSet") => at(object, &["spec"], daemon_set),
-        ("batch", "Job") => at(object, &["spec"], job),
+        ("batch", "Job") => {
+            at(object, &["spec"], job);
+            labels_of_pods(object);
+        }
         ("batch", "CronJob") => at(object, &["spec"], cron_job),
         ("autoscaling", "HorizontalPodAutoscaler") => at(object, &["spec"], autoscaler),
         ("networking.k8s.io", "NetworkPolicy") => at(object, &["spec"], network_policy),
@@ -75,6 +84,45 @@ pub fn default_builtin(group: &str, _version: &str, kind: &str, object: &mut Val
 }
 
 /// Sets a field that is absent.
+/// Every namespace can be selected by its name.
+fn named_by_label(namespace: &mut Value) {
+    let Some(name) = namespace.pointer("/metadata/name").filter(|name| name.is_string()).cloned() else {
+        return;
+    };
+    let metadata = namespace.get_mut("metadata").and_then(Value::as_object_mut);
+    let labels = metadata.map(|metadata| metadata.entry("labels").or_insert_with(|| json!({})));
+    if let Some(labels) = labels.and_then(Value::as_object_mut) {
+        labels.insert("kubernetes.io/metadata.name".to_owned(), name);
+    }
+}
+
+/// `stringData` is write-only: it goes into `data`, encoded.
+fn fold_string_data(secret: &mut Value) {
+    let Some(secret) = secret.as_object_mut() else { return };
+    let Some(Value::Object(plain)) = secret.remove("stringData") else { return };
+    if plain.is_empty() {
+        return;
+    }
+    if let Some(data) = secret.entry("data").or_insert_with(|| json!({})).as_object_mut() {
+        let encoded = |text: &Value| json!(STANDARD.encode(text.as_str().unwrap_or_default()));
+        data.extend(plain.iter().map(|(key, text)| (key.clone(), encoded(text))));
+    }
+}
+
+/// An object without labels has those of its pods.
+fn labels_of_pods(object: &mut Value) {
+    let Some(labels) = object.pointer("/spec/template/metadata/labels").filter(|labels| labels.is_object())
+    else {
+        return;
+    };
+    let labels = labels.clone();
+    if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut)
+        && metadata.get("labels").is_none_or(|own| own.is_null() || *own == json!({}))
+    {
+        metadata.insert("labels".to_owned(), labels);
+    }
+}
+
 fn set(object: &mut Value, field: &str, value: Value) {
     if let Some(fields) = object.as_object_mut() {
         fields.entry(field).or_insert(value);
@@ -362,8 +410,6 @@ fn service(spec: &mut Value) {
     }
     if !external_name {
         set(spec, "internalTrafficPolicy", json!("Cluster"));
-        set(spec, "ipFamilyPolicy", json!("SingleStack"));
-        set(spec, "ipFamilies", json!(["IPv4"]));
     }
     each(spec, &["ports"], |port| {
         protocol(port);
