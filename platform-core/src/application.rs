@@ -1,12 +1,13 @@
 //! Applications and the way they take through the environments.
 
 use crate::{
-    error::{Error, Result},
+    error::Result,
+    image::Image,
     name::{ApplicationName, EnvironmentName},
     quantity::Quantity,
 };
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::{collections::BTreeMap, fmt};
 
 /// A service that runs in environments.
 ///
@@ -22,7 +23,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 ///     .environments(["testing", "production"])?;
 /// # Ok::<(), platform_core::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Application {
@@ -48,7 +49,7 @@ pub struct Application {
     /// What each replica requests and is limited to.
     #[serde(default)]
     pub resources: Resources,
-    /// Environment variables.
+    /// Environment variables. They are written to the Deployment as they are and not meant for secrets; `Debug` shows only their names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
     /// Arguments of the image's entry point.
@@ -144,6 +145,25 @@ impl Application {
     }
 }
 
+/// Without the values of environment variables: secrets do get there.
+impl fmt::Debug for Application {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, image, environments, promotion, replicas, scaling, ports, resources, .. } = self;
+        f.debug_struct("Application")
+            .field("name", name)
+            .field("image", image)
+            .field("environments", environments)
+            .field("promotion", promotion)
+            .field("replicas", replicas)
+            .field("scaling", scaling)
+            .field("ports", ports)
+            .field("resources", resources)
+            .field("env", &self.env.keys().collect::<Vec<_>>())
+            .field("routes", &self.routes)
+            .finish_non_exhaustive()
+    }
+}
+
 /// How an application gets from one environment to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -225,121 +245,6 @@ pub struct Route {
     pub path: String,
 }
 
-/// A container image reference: `[HOST[:PORT]/]PATH[:TAG][@DIGEST]`, checked.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Image(String);
-
-impl Image {
-    /// Checks the reference against the grammar of the
-    /// [OCI distribution specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests).
-    pub fn parse(reference: impl Into<String>) -> Result<Self> {
-        let reference = reference.into();
-        match image_problem(&reference) {
-            None => Ok(Self(reference)),
-            Some(problem) => Err(Error::invalid(format!("{reference:?} is not a valid image: {problem}"))),
-        }
-    }
-
-    /// The reference as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The reference without tag and digest.
-    pub fn repository(&self) -> &str {
-        let without_digest = self.0.split_once('@').map_or(self.0.as_str(), |(rest, _)| rest);
-        match without_digest.rsplit_once(':') {
-            Some((repository, tag)) if !tag.contains('/') => repository,
-            _ => without_digest,
-        }
-    }
-
-    /// The tag, if there is one.
-    pub fn tag(&self) -> Option<&str> {
-        let rest = self.0.split_once('@').map_or(self.0.as_str(), |(rest, _)| rest);
-        rest[self.repository().len()..].strip_prefix(':')
-    }
-
-    /// The same image with another tag, and without a digest.
-    pub fn with_tag(&self, tag: &str) -> Result<Self> {
-        Self::parse(format!("{}:{tag}", self.repository()))
-    }
-}
-
-fn image_problem(reference: &str) -> Option<String> {
-    let (rest, digest) = match reference.split_once('@') {
-        Some((rest, digest)) => (rest, Some(digest)),
-        None => (reference, None),
-    };
-    if let Some(digest) = digest {
-        let valid = digest.split_once(':').is_some_and(|(algorithm, hex)| {
-            !algorithm.is_empty() && hex.len() >= 32 && hex.bytes().all(|b| b.is_ascii_hexdigit())
-        });
-        if !valid {
-            return Some("its digest must be like sha256:HEX".to_owned());
-        }
-    }
-    let (repository, tag) = match rest.rsplit_once(':') {
-        Some((repository, tag)) if !tag.contains('/') => (repository, Some(tag)),
-        _ => (rest, None),
-    };
-    if let Some(tag) = tag {
-        let valid = (1..=128).contains(&tag.len())
-            && !tag.starts_with(['.', '-'])
-            && tag.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
-        if !valid {
-            return Some("its tag must be 1 to 128 letters, digits, '_', '.' and '-'".to_owned());
-        }
-    }
-    let mut segments = repository.split('/').peekable();
-    let mut first = true;
-    while let Some(segment) = segments.next() {
-        let is_host =
-            first && segments.peek().is_some() && (segment.contains(['.', ':']) || segment == "localhost");
-        first = false;
-        let allowed = |b: u8| {
-            b.is_ascii_lowercase()
-                || b.is_ascii_digit()
-                || matches!(b, b'.' | b'_' | b'-')
-                || (is_host && (b == b':' || b.is_ascii_uppercase()))
-        };
-        let ends = |c: Option<u8>| c.is_some_and(|b| b.is_ascii_alphanumeric());
-        if !ends(segment.bytes().next()) || !ends(segment.bytes().last()) || !segment.bytes().all(allowed) {
-            return Some(format!(
-                "{segment:?} must be lower case letters and digits, separated by '.', '_' or '-'"
-            ));
-        }
-    }
-    (repository.len() > 255).then(|| "it is longer than 255 characters".to_owned())
-}
-
-impl fmt::Display for Image {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-impl FromStr for Image {
-    type Err = Error;
-    fn from_str(reference: &str) -> Result<Self> {
-        Self::parse(reference)
-    }
-}
-
-impl TryFrom<String> for Image {
-    type Error = Error;
-    fn try_from(reference: String) -> Result<Self> {
-        Self::parse(reference)
-    }
-}
-
-impl From<Image> for String {
-    fn from(image: Image) -> Self {
-        image.0
-    }
-}
-
 fn one() -> u32 {
     1
 }
@@ -351,29 +256,12 @@ fn root() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
     #[test]
-    fn images_are_taken_apart() {
-        let image = Image::parse("registry.example.com:5000/team/api1:1.4.0").unwrap();
-        assert_eq!((image.repository(), image.tag()), ("registry.example.com:5000/team/api1", Some("1.4.0")));
-        assert_eq!(image.with_tag("1.5.0").unwrap().as_str(), "registry.example.com:5000/team/api1:1.5.0");
-        let pinned = Image::parse(format!("api1@sha256:{}", "a".repeat(64))).unwrap();
-        assert_eq!((pinned.repository(), pinned.tag()), ("api1", None));
-        for bad in ["", "API1", "api1:", "api1:-x", "a//b", "api1@sha256:zz", "api1 :1", "-api", "a/b:c/d:"] {
-            assert!(Image::parse(bad).is_err(), "{bad}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn an_accepted_image_is_its_parts(reference in "[a-z0-9./:@_-]{1,40}") {
-            if let Ok(image) = Image::parse(reference.clone()) {
-                prop_assert!(reference.starts_with(image.repository()));
-                let tag = image.tag().map(|tag| format!(":{tag}")).unwrap_or_default();
-                let start = format!("{}{tag}", image.repository());
-                prop_assert!(reference.starts_with(&start));
-            }
-        }
+    fn debug_shows_no_value_of_an_environment_variable() {
+        let image = Image::parse("api1:1").unwrap();
+        let application = Application::new("api1", image).unwrap().env("TOKEN", "hunter2");
+        let text = format!("{application:?}");
+        assert!(text.contains("TOKEN") && !text.contains("hunter2"), "{text}");
     }
 }

@@ -1,9 +1,9 @@
 //! Components: what is installed into clusters beside the applications.
 
 use crate::{
-    application::Image,
     cluster::ClusterRole,
     error::Result,
+    image::Image,
     manifest::Manifest,
     name::{ClusterName, ComponentName, Namespace, PlatformName},
 };

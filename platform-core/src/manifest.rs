@@ -60,8 +60,8 @@ impl fmt::Display for ObjectRef {
 /// One Kubernetes object as it is wanted: JSON whose `apiVersion`, `kind` and `metadata.name` are known to be there.
 ///
 /// What only a server writes (`status`, `metadata.managedFields`, `uid`, `resourceVersion`, `creationTimestamp`, `generation`)
-/// is removed, so that a manifest read back from a cluster can be applied again.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// is removed, so that a manifest read back from a cluster can be applied again. `Debug` shows only which object it is.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Value", into = "Value")]
 pub struct Manifest {
     reference: ObjectRef,
@@ -146,6 +146,13 @@ impl Manifest {
             }
         }
         self
+    }
+}
+
+/// Only which object it is: it may hold secrets.
+impl fmt::Debug for Manifest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Manifest({})", self.reference)
     }
 }
 

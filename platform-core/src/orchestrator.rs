@@ -1,11 +1,12 @@
 //! Between the platform's words and a cluster's objects.
 
 use crate::{
-    application::{Application, Image},
+    application::Application,
     cluster::{Cluster, ClusterAccess},
     component::{Component, ComponentSpec},
     environment::Environment,
     error::Result,
+    image::Image,
     isolation::Isolation,
     manifest::Manifest,
     name::{ApplicationName, ClusterName, Namespace, PlatformName},

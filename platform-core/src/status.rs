@@ -1,10 +1,10 @@
 //! How a platform is, as its page shows it.
 
 use crate::{
-    application::Image,
     clock::Timestamp,
     cluster::{ClusterPhase, ClusterRole, Readiness},
     error::Result,
+    image::Image,
     isolation::Isolation,
     name::{ApplicationName, ClusterName, ComponentName, EnvironmentName, Namespace, PlatformName},
 };

@@ -8,12 +8,13 @@ use super::{
     within,
 };
 use crate::{
-    application::{Application, Image},
+    application::Application,
     clock::Timestamp,
     cluster::{Cluster, Readiness},
     environment::Environment,
     error::{Error, ErrorKind, Result},
     execution::StepGraph,
+    image::Image,
     name::{ApplicationName, EnvironmentName},
     orchestrator::Placement,
 };
@@ -145,8 +146,8 @@ impl Platform {
         let description = format!("deploy {image} to {}", placement.environment.name);
         let id = set_step_id(&placement.cluster, set.name());
         let source = SetSource::Rollout {
-            application: application.clone(),
-            placement: placement.clone(),
+            application: Box::new(application.clone()),
+            placement: Box::new(placement.clone()),
             rollout,
             planned: None,
         };
@@ -248,5 +249,29 @@ impl super::Inner {
         let references: Vec<_> = manifests.iter().map(|m| m.reference().clone()).collect();
         let (readiness, message) = super::status::worst(cluster.health(&references).await?);
         Ok((image, readiness, message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rollout_writes_history_once_and_takes_back_no_other() {
+        let image = |tag: u8| Image::parse(format!("api1:{tag}")).unwrap();
+        let at = Timestamp::from_millis(1);
+        let history =
+            |tags: &[u8]| tags.iter().rev().fold(Releases::default(), |h, tag| h.with(&image(*tag), at));
+        let kind =
+            |rollout: Rollout, tags: &[u8]| rollout.write_into(history(tags), at).map_err(|e| e.kind());
+        for rollout in [Rollout::To(image(1)), Rollout::Back(image(1)), Rollout::Present(image(1))] {
+            assert_eq!(kind(rollout, &[1, 0]), Ok(history(&[1, 0])));
+        }
+        assert_eq!(kind(Rollout::To(image(2)), &[1, 0]), Ok(history(&[2, 1, 0])));
+        assert_eq!(kind(Rollout::Back(image(1)), &[2, 1, 0]), Ok(history(&[1, 0])));
+        assert_eq!(kind(Rollout::Back(image(1)), &[3, 2, 1]), Err(ErrorKind::Conflict));
+        assert_eq!(kind(Rollout::Back(image(1)), &[]), Err(ErrorKind::Conflict));
+        assert_eq!(kind(Rollout::Present(image(1)), &[2, 1]), Err(ErrorKind::Conflict));
+        assert_eq!(kind(Rollout::Present(image(1)), &[]), Ok(history(&[1])));
     }
 }

@@ -190,8 +190,8 @@ impl Platform {
                 Rollout::Present(image.clone())
             };
             return SetSource::Rollout {
-                application: application.clone(),
-                placement: layout.placement(&application.name, environment),
+                application: Box::new(application.clone()),
+                placement: Box::new(layout.placement(&application.name, environment)),
                 rollout,
                 planned: Some(set.clone()),
             };
@@ -302,8 +302,8 @@ pub(super) enum SetSource {
     Planned(ManifestSet),
     /// An application with its history of releases, which may have changed since the plan and is read again.
     Rollout {
-        application: Application,
-        placement: Placement,
+        application: Box<Application>,
+        placement: Box<Placement>,
         rollout: Rollout,
         /// As it was planned; `None`: it is rendered.
         planned: Option<ManifestSet>,
@@ -331,9 +331,12 @@ impl SetSource {
     }
 }
 
+/// Where a history of releases is.
+type Place = (ClusterName, Namespace, ApplicationName);
+
 /// Lets those who write the same history of releases do so one after the other.
 #[derive(Debug, Default)]
-pub(super) struct Rollouts(Mutex<HashMap<(ClusterName, Namespace, ApplicationName), Arc<AsyncMutex<()>>>>);
+pub(super) struct Rollouts(Mutex<HashMap<Place, Arc<AsyncMutex<()>>>>);
 
 impl Rollouts {
     async fn lock(&self, source: &SetSource) -> Option<OwnedMutexGuard<()>> {

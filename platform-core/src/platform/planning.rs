@@ -7,11 +7,12 @@ use super::{
     within,
 };
 use crate::{
-    application::{Application, Image},
+    application::Application,
     cluster::{ApplyOptions, Cluster, ClusterChange, ClusterPhase, ObjectChange, ObjectDiff, SetOwner},
     component::{Component, ComponentTarget, SYSTEM_NAMESPACE},
     environment::Environment,
     error::{ErrorKind, Result},
+    image::Image,
     manifest::{Manifest, ManifestSet, ObjectRef},
     name::{ClusterName, Namespace},
     orchestrator::Placement,

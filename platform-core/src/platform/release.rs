@@ -1,9 +1,10 @@
 //! Which images of an application ran in an environment: kept in the cluster beside it, since there is no state file.
 
 use crate::{
-    application::{Application, Image},
+    application::Application,
     clock::Timestamp,
     error::{Error, ErrorKind, Result},
+    image::Image,
     manifest::{Manifest, ObjectRef},
     orchestrator::Placement,
 };
