@@ -219,10 +219,16 @@ impl fmt::Display for Error {
             (None, None) => {}
         }
         f.write_str(&inner.message)?;
+        let mut printed = inner.message.clone();
         let mut source = std::error::Error::source(self);
         while let Some(cause) = source {
-            write!(f, ": {cause}")?;
-            source = cause.source();
+            let text = cause.to_string();
+            // Some errors print those underneath them, as this one does.
+            if !printed.ends_with(&text) {
+                write!(f, ": {text}")?;
+                printed = text;
+            }
+            source = if cause.is::<Self>() { None } else { cause.source() };
         }
         if let Some(help) = &inner.help {
             write!(f, " ({help})")?;
@@ -256,6 +262,16 @@ mod tests {
             .operation("plan");
         assert_eq!(error.to_string(), "cannot list pods: the API server did not answer: connection refused");
         assert!(error.is_retryable());
+    }
+
+    #[test]
+    fn no_source_is_printed_twice() {
+        let refused = || std::io::Error::other("connection refused");
+        let inner = Error::new(ErrorKind::Unavailable, "no answer").source(refused()).help("start it");
+        let outer = Error::new(ErrorKind::Timeout, "not done after 60s").source(inner);
+        assert_eq!(outer.to_string(), "not done after 60s: no answer: connection refused (start it)");
+        let repeated = Error::new(ErrorKind::Unavailable, "no answer: connection refused").source(refused());
+        assert_eq!(repeated.to_string(), "no answer: connection refused");
     }
 
     #[test]

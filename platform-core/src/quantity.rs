@@ -1,15 +1,20 @@
 //! Kubernetes quantities: `500m`, `1.5`, `128Mi`.
 
 use crate::error::{Error, Result};
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{self, Visitor},
+};
 use std::{fmt, str::FromStr};
 
 /// An amount of CPU, memory or storage in Kubernetes' notation
 /// ([resource.Quantity](https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/)).
 ///
 /// Kept as it was written, so that it renders unchanged; equal when the amounts are equal: `1000m` is `1`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+/// In a document it is a text or a plain number: `cpu: 2`, `cpu: 500m`. Amounts are kept to a thousandth, and what is finer is rounded up, as
+/// Kubernetes does.
+#[derive(Debug, Clone, Serialize)]
+#[serde(into = "String")]
 pub struct Quantity {
     text: String,
     /// In thousandths of the base unit (core or byte).
@@ -125,6 +130,38 @@ impl FromStr for Quantity {
     }
 }
 
+impl<'de> Deserialize<'de> for Quantity {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Amount;
+
+        impl Visitor<'_> for Amount {
+            type Value = Quantity;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a quantity such as 2, 500m or 128Mi")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Quantity, E> {
+                Quantity::parse(text).map_err(E::custom)
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Quantity, E> {
+                self.visit_str(&number.to_string())
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Quantity, E> {
+                self.visit_str(&number.to_string())
+            }
+
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Quantity, E> {
+                self.visit_str(&number.to_string())
+            }
+        }
+
+        deserializer.deserialize_any(Amount)
+    }
+}
+
 impl TryFrom<String> for Quantity {
     type Error = Error;
     fn try_from(text: String) -> Result<Self> {
@@ -151,6 +188,13 @@ mod tests {
         assert_eq!(parse("1Gi"), Quantity::gibibytes(1));
         assert_eq!(parse("1e3"), parse("1k"));
         assert!(parse("1G") < parse("1Gi"));
+        assert_eq!((parse("1E"), parse("1E0")), (parse("1000P"), parse("1")));
+        assert_eq!((parse(".5"), parse("5.")), (parse("500m"), parse("5")));
+        assert_eq!(parse("1n"), parse("1m"), "rounded up");
+        assert!(parse("0").as_f64() == 0.0 && parse("0") < parse("1m"));
+        for bad in ["1e", "1e+", "1mi", "1 Gi", "NaN", "inf", "1_000", "٣"] {
+            assert!(Quantity::parse(bad).is_err(), "{bad}");
+        }
         for bad in ["", "x", "1.2.3", "-1", "1Kb", "e3", ".", "1e99", "99999999999999999999999999999E"] {
             assert!(Quantity::parse(bad).is_err(), "{bad}");
         }

@@ -5,6 +5,7 @@ mod apply;
 mod blast_radius;
 mod builder;
 mod destroy;
+mod document;
 mod layout;
 mod planning;
 mod release;

@@ -7,7 +7,10 @@ use crate::{
     error::{Error, Result},
     isolation::Isolation,
     name::PlatformName,
-    platform::validation,
+    platform::{
+        document::{self, Format},
+        validation,
+    },
 };
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -71,40 +74,32 @@ impl PlatformSpec {
         })
     }
 
-    /// Reads YAML 1.2. Errors name the path in the document, and what is allowed there.
+    /// Reads YAML 1.2, at most 4 MiB. Errors are [`Invalid`](crate::ErrorKind::Invalid) and name the path in the document, and what is
+    /// allowed there. Unknown fields and keys that are there twice are refused; what aliases expand to is bounded.
+    ///
+    /// Whether the whole makes sense is not checked; [`validate`](Self::validate) does, and so does building a platform.
     pub fn from_yaml(text: &str) -> Result<Self> {
-        // As in YAML 1.2: `y`, `no` and `on` are words, and only `true` and `false` are booleans.
-        let options = serde_saphyr::options! { strict_booleans: true };
-        let document: serde_json::Value =
-            serde_saphyr::from_str_with_options(text, options).map_err(|e| syntax("YAML", e))?;
-        Self::from_document(document)
+        Self::parse(text, Format::Yaml).map_err(in_document)
     }
 
-    /// Reads TOML 1.1.
+    /// Reads TOML 1.1, by the same rules.
     pub fn from_toml(text: &str) -> Result<Self> {
-        let document = toml::from_str::<serde_json::Value>(text).map_err(|e| syntax("TOML", e))?;
-        Self::from_document(document)
+        Self::parse(text, Format::Toml).map_err(in_document)
     }
 
-    /// Reads JSON.
+    /// Reads JSON, by the same rules.
     pub fn from_json(text: &str) -> Result<Self> {
-        let document = serde_json::from_str(text).map_err(|e| syntax("JSON", e))?;
-        Self::from_document(document)
+        Self::parse(text, Format::Json).map_err(in_document)
     }
 
-    /// Reads a file; its ending tells the format: `.yaml`, `.yml`, `.toml`, `.json`.
+    /// Reads a file, by the same rules; its ending tells the format: `.yaml`, `.yml`, `.toml`, `.json`. Errors name the file.
+    ///
+    /// Fails with [`NotFound`](crate::ErrorKind::NotFound) for a file that is not there. Blocks while it reads.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let context = |e: Error| e.operation("read").subject(path.display().to_string());
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| context(Error::invalid("the file is not readable").source(e)))?;
-        match path.extension().and_then(|e| e.to_str()) {
-            Some("yaml" | "yml") => Self::from_yaml(&text),
-            Some("toml") => Self::from_toml(&text),
-            Some("json") => Self::from_json(&text),
-            _ => Err(Error::invalid("the file's ending must be .yaml, .yml, .toml or .json")),
-        }
-        .map_err(context)
+        document::read(path)
+            .and_then(|(text, format)| Self::parse(&text, format))
+            .map_err(|e| e.operation("read").subject(path.display().to_string()))
     }
 
     /// The document as YAML.
@@ -124,25 +119,35 @@ impl PlatformSpec {
         .map_err(|e| e.subject(format!("platform {}", self.name)))
     }
 
-    fn from_document(document: serde_json::Value) -> Result<Self> {
-        serde_path_to_error::deserialize(document).map_err(|error| {
-            let path = error.path().to_string();
-            Error::invalid(format!("{path}: {}", error.inner()))
-                .operation("read")
-                .subject("the platform's document")
+    fn parse(text: &str, format: Format) -> Result<Self> {
+        serde_path_to_error::deserialize(document::parse(text, format)?).map_err(|error| {
+            let (path, problem) = (error.path().to_string(), error.inner().to_string());
+            let wants_text = problem.starts_with("invalid type") && problem.ends_with("expected a string");
+            let error = match path.as_str() {
+                "." => Error::invalid(problem),
+                path => Error::invalid(format!("{path}: {problem}")),
+            };
+            if wants_text && path.ends_with("ersion") {
+                error.help("put the version in quotes: the number 1.30 is 1.3")
+            } else if wants_text {
+                error.help("put the value in quotes")
+            } else {
+                error
+            }
         })
     }
 }
 
-fn syntax(format: &str, error: impl std::error::Error) -> Error {
-    Error::invalid(format!("it is not {format}: {error}"))
-        .operation("read")
-        .subject("the platform's document")
+fn in_document(error: Error) -> Error {
+    error.operation("read").subject("the platform's document")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Image, Quantity};
+    use proptest::prelude::*;
+    use serde_json::Value;
 
     fn message(yaml: &str) -> String {
         PlatformSpec::from_yaml(yaml).unwrap_err().to_string()
@@ -160,6 +165,145 @@ mod tests {
         assert!(message("name: shop").contains("missing field `environments`"));
         assert!(message("name: [").contains("it is not YAML"));
         assert!(message("name: a\nname: b\nenvironments: []").contains("duplicate"));
+    }
+
+    #[test]
+    fn numbers_that_should_be_words_are_explained() {
+        let version = message("name: s\nenvironments: [{name: a, kubernetesVersion: 1.30}]");
+        assert_eq!(
+            version,
+            "cannot read the platform's document: environments[0].kubernetesVersion: invalid type: floating point `1.3`, \
+             expected a string (put the version in quotes: the number 1.30 is 1.3)"
+        );
+        let env = message(
+            "name: s\nenvironments: [{name: a}]\napplications: [{name: b, image: c, env: {PORT: 80}}]",
+        );
+        assert!(env.contains("applications[0].env.PORT: invalid type: integer `80`"), "{env}");
+        assert!(env.ends_with("(put the value in quotes)"), "{env}");
+        // Amounts are numbers to whoever writes them.
+        let spec = "name: s\nenvironments: [{name: a, quota: {cpu: 4, memory: 1e9}}]\n\
+                    applications: [{name: b, image: c, resources: {cpu: 0.5}}]";
+        let spec = PlatformSpec::from_yaml(spec).unwrap();
+        assert_eq!(spec.environments[0].quota.cpu, Quantity::cores(4));
+        assert_eq!(spec.environments[0].quota.memory, Quantity::parse("1G").unwrap());
+        assert_eq!(spec.applications[0].resources.cpu, Quantity::millicores(500));
+        assert!(message("").ends_with("document: invalid type: null, expected struct PlatformSpec"));
+    }
+
+    #[test]
+    fn an_error_in_a_file_names_the_file() {
+        let error = PlatformSpec::from_file("nowhere/shop.yaml").unwrap_err().to_string();
+        assert!(error.starts_with("cannot read nowhere/shop.yaml: the file is not readable: "), "{error}");
+        let error = PlatformSpec::from_file("Cargo.toml").unwrap_err().to_string();
+        assert!(error.starts_with("cannot read Cargo.toml: "), "{error}");
+    }
+
+    /// Any value as TOML, which the crate has no need to write.
+    fn toml(value: &Value) -> String {
+        match value {
+            Value::Object(map) => {
+                let pairs: Vec<String> = map
+                    .iter()
+                    .map(|(key, value)| format!("{} = {}", Value::from(key.as_str()), toml(value)))
+                    .collect();
+                format!("{{{}}}", pairs.join(", "))
+            }
+            Value::Array(items) => format!("[{}]", items.iter().map(toml).collect::<Vec<_>>().join(", ")),
+            // TOML escapes one character that JSON does not.
+            other => other.to_string().replace('\u{7f}', "\\u007f"),
+        }
+    }
+
+    fn specs() -> impl Strategy<Value = PlatformSpec> {
+        let name = || "[a-z]([a-z0-9-]{0,10}[a-z0-9])?";
+        let quantity = || prop_oneof!["[1-9][0-9]{0,3}", "[1-9][0-9]{0,3}(m|Mi|Gi|k)", "0\\.[0-9]{1,3}"];
+        let environment = (name(), any::<bool>(), 1_u32..9, prop::option::of("1\\.[1-9][0-9]"), quantity());
+        let environment = environment.prop_map(|(name, protected, nodes, version, cpu)| {
+            let mut environment = Environment::new(name).unwrap().protected(protected).nodes(nodes);
+            environment.kubernetes_version = version;
+            environment.quota.cpu = Quantity::parse(cpu).unwrap();
+            environment
+        });
+        let text = || {
+            prop_oneof![
+                any::<String>(),
+                "[ -~]{0,12}",
+                prop::sample::select(vec![
+                    "yes",
+                    "1.30",
+                    "~",
+                    "null",
+                    "0x1F",
+                    "",
+                    " a",
+                    "a: b",
+                    "- a",
+                    "2026-01-02",
+                    "*a",
+                    "a\nb\n",
+                    "#"
+                ])
+                .prop_map(str::to_owned),
+            ]
+        };
+        let application = (
+            name(),
+            "[a-z]{1,8}(:[0-9a-zA-Z_]{1,8})?",
+            prop::collection::vec(name(), 0..3),
+            any::<u16>(),
+            prop::collection::btree_map(text(), text(), 0..4),
+            prop::collection::vec(text(), 0..3),
+        );
+        let application = application.prop_map(|(name, image, environments, port, env, args)| {
+            let mut application = Application::new(name, Image::parse(image).unwrap()).unwrap().port(port);
+            application =
+                application.environments(environments).unwrap().route("a.example.com").scaling(1, 2, 50);
+            application.env = env;
+            application.args = args;
+            application
+        });
+        let isolation = prop::sample::select(vec![
+            Isolation::ClusterPerEnvironment,
+            Isolation::NamespacePerEnvironment,
+            Isolation::NamespacePerApplication,
+        ]);
+        (
+            name(),
+            isolation,
+            prop::collection::vec(environment, 0..4),
+            prop::collection::vec(application, 0..3),
+        )
+            .prop_map(|(name, isolation, environments, applications)| PlatformSpec {
+                isolation,
+                environments,
+                applications,
+                ..PlatformSpec::new(name).unwrap()
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn every_spec_is_the_same_after_writing_and_reading(spec in specs()) {
+            let value = serde_json::to_value(&spec).unwrap();
+            prop_assert_eq!(&PlatformSpec::from_json(&value.to_string()).unwrap(), &spec);
+            let yaml = spec.to_yaml().unwrap();
+            prop_assert_eq!(&PlatformSpec::from_yaml(&yaml).map_err(|e| TestCaseError::fail(format!("{e}\n{yaml}")))?, &spec);
+            let lines: Vec<String> =
+                value.as_object().unwrap().iter().map(|(key, value)| format!("{key} = {}", toml(value))).collect();
+            let text = lines.join("\n");
+            prop_assert_eq!(&PlatformSpec::from_toml(&text).map_err(|e| TestCaseError::fail(format!("{e}\n{text}")))?, &spec);
+            // Whatever it says, checking it ends with an answer.
+            let _ = spec.validate();
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC{0,60}") {
+            for read in [PlatformSpec::from_yaml, PlatformSpec::from_toml, PlatformSpec::from_json] {
+                if let Err(error) = read(&text) {
+                    prop_assert_eq!(error.kind(), crate::ErrorKind::Invalid);
+                }
+            }
+        }
     }
 
     #[test]
