@@ -2,7 +2,10 @@
 
 use super::layout::Layout;
 use crate::{
-    application::Application, component::SYSTEM_NAMESPACE, environment::Environment, isolation::Isolation,
+    application::{Application, Port},
+    component::SYSTEM_NAMESPACE,
+    environment::Environment,
+    isolation::Isolation,
     platform::PlatformSpec,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -80,8 +83,10 @@ fn nodes(path: &str, nodes: u32, problems: &mut Problems) {
 
 fn version(path: &str, version: Option<&str>, problems: &mut Problems) {
     let Some(version) = version else { return };
-    let minor = version.strip_prefix("1.").and_then(|minor| minor.parse::<u16>().ok());
-    if minor.is_none() {
+    let is_minor = |text: &str| {
+        (1..=3).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0')
+    };
+    if !version.strip_prefix("1.").is_some_and(is_minor) {
         problems.add(
             format!("{path}.kubernetesVersion"),
             format!("{version:?} is not a Kubernetes minor version: \"1.34\", in quotes, is"),
@@ -119,7 +124,23 @@ fn application_problems(
             problems.add(format!("{path}.environments[{at}]"), format!("{name:?} is there twice"));
         }
     }
+    // Kubernetes counts in 32 bits with a sign.
+    let too_many = |replicas: u32| i32::try_from(replicas).is_err();
+    if too_many(application.replicas) {
+        problems
+            .add(format!("{path}.replicas"), format!("{} is more than there can be", application.replicas));
+    }
+    // Services follow RFC 1035, stricter than other names.
+    if !application.ports.is_empty() && application.name.as_str().starts_with(|c: char| c.is_ascii_digit()) {
+        problems.add(
+            format!("{path}.name"),
+            format!("{:?} must start with a letter to be the name of a Service", application.name),
+        );
+    }
     if let Some(scaling) = application.scaling {
+        if too_many(scaling.max) {
+            problems.add(format!("{path}.scaling.max"), format!("{} is more than there can be", scaling.max));
+        }
         if scaling.min == 0 || scaling.max < scaling.min {
             problems.add(format!("{path}.scaling"), "1 <= min <= max must hold");
         }
@@ -127,28 +148,7 @@ fn application_problems(
             problems.add(format!("{path}.scaling.cpuPercent"), "it must be between 1 and 100");
         }
     }
-    let mut numbers = BTreeSet::new();
-    for (at, port) in application.ports.iter().enumerate() {
-        let path = format!("{path}.ports[{at}]");
-        if port.number == 0 {
-            problems.add(format!("{path}.number"), "0 is not a port");
-        }
-        if !numbers.insert(port.number) {
-            problems.add(format!("{path}.number"), format!("{} is there twice", port.number));
-        }
-        if let Some(name) = &port.name
-            && (name.len() > 15
-                || !name.bytes().any(|b| b.is_ascii_lowercase())
-                || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-                || name.starts_with('-')
-                || name.ends_with('-'))
-        {
-            problems.add(
-                format!("{path}.name"),
-                format!("{name:?} must be at most 15 characters of a-z, 0-9 and '-'"),
-            );
-        }
-    }
+    ports(path, &application.ports, problems);
     if let Some(readiness) = &application.readiness_path {
         if !readiness.starts_with('/') {
             problems.add(format!("{path}.readinessPath"), format!("{readiness:?} must start with '/'"));
@@ -196,6 +196,41 @@ fn application_problems(
         }
         if application.ports.is_empty() {
             problems.add(path, "a route needs a port of the application");
+        }
+    }
+}
+
+fn ports(path: &str, ports: &[Port], problems: &mut Problems) {
+    let mut numbers = BTreeSet::new();
+    let mut names = BTreeSet::new();
+    for (at, port) in ports.iter().enumerate() {
+        let path = format!("{path}.ports[{at}]");
+        if port.number == 0 {
+            problems.add(format!("{path}.number"), "0 is not a port");
+        }
+        if !numbers.insert(port.number) {
+            problems.add(format!("{path}.number"), format!("{} is there twice", port.number));
+        }
+        let name = match &port.name {
+            Some(name) => name.clone(),
+            None if at == 0 => "http".to_owned(),
+            None => format!("port-{}", port.number),
+        };
+        if !names.insert(name.clone()) {
+            problems.add(format!("{path}.name"), format!("{name:?} is there twice"));
+        }
+        if let Some(name) = &port.name
+            && (name.len() > 15
+                || name.contains("--")
+                || !name.bytes().any(|b| b.is_ascii_lowercase())
+                || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                || name.starts_with('-')
+                || name.ends_with('-'))
+        {
+            problems.add(
+                format!("{path}.name"),
+                format!("{name:?} must be at most 15 characters of a-z, 0-9 and single '-', with a letter"),
+            );
         }
     }
 }
@@ -263,6 +298,30 @@ mod tests {
             "applications[0].routes[0].host: \"Shop.example.com\" is not a host name in lower case",
             "applications[0].env: \"1A\" is not a name of an environment variable",
             "applications[0].resources.cpuLimit: 500m is less than the 1 requested",
+        ] {
+            assert!(told.contains(part), "{part} is not in {told}");
+        }
+    }
+
+    #[test]
+    fn what_kubernetes_would_refuse_is_refused_before() {
+        let told = problems(
+            "
+            name: shop
+            environments: [{name: testing, kubernetesVersion: '1.+34'}, {name: staging, kubernetesVersion: '1.034'}]
+            applications:
+              - {name: 1api, image: a, replicas: 3000000000, ports: [{number: 80}, {number: 81, name: http}]}
+              - {name: api2, image: a, ports: [{number: 80, name: a--b}]}
+            ",
+        );
+        for part in [
+            "6 problems: ",
+            "environments[0].kubernetesVersion: \"1.+34\" is not",
+            "environments[1].kubernetesVersion: \"1.034\" is not",
+            "applications[0].replicas: 3000000000 is more than there can be",
+            "applications[0].name: \"1api\" must start with a letter",
+            "applications[0].ports[1].name: \"http\" is there twice",
+            "applications[1].ports[0].name: \"a--b\" must be",
         ] {
             assert!(told.contains(part), "{part} is not in {told}");
         }
