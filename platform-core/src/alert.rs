@@ -6,7 +6,7 @@
 use crate::{
     clock::Timestamp,
     error::{Error, Result},
-    telemetry::{Expression, Labels, metric},
+    telemetry::{Expression, Labels, PromNumber, metric},
 };
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -44,8 +44,8 @@ impl Condition {
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Above(limit) => write!(f, "> {limit}"),
-            Self::Below(limit) => write!(f, "< {limit}"),
+            Self::Above(limit) => write!(f, "> {}", PromNumber(*limit)),
+            Self::Below(limit) => write!(f, "< {}", PromNumber(*limit)),
         }
     }
 }
@@ -206,12 +206,29 @@ impl AlertRule {
         format!("{} {}", self.expression, self.condition)
     }
 
-    /// The summary for an alert of this rule, filled in.
+    /// The summary for an alert of this rule, filled in: `{{value}}` with one decimal, `{{label}}` with the label's value. What is
+    /// no label stays as it is, and so do braces in the values of labels.
     pub fn summary_for(&self, labels: &Labels, value: f64) -> String {
-        let mut text = self.summary.replace("{{value}}", &format!("{value:.1}"));
-        for (name, value) in labels.iter() {
-            text = text.replace(&format!("{{{{{name}}}}}"), value);
+        let mut text = String::with_capacity(self.summary.len());
+        let mut rest = self.summary.as_str();
+        while let Some((before, after)) = rest.split_once("{{") {
+            text.push_str(before);
+            let filled = after.split_once("}}").and_then(|(name, after)| {
+                let word = match name.trim() {
+                    "value" => format!("{value:.1}"),
+                    name => labels.get(name)?.to_owned(),
+                };
+                Some((word, after))
+            });
+            if let Some((word, after)) = filled {
+                text.push_str(&word);
+                rest = after;
+            } else {
+                text.push_str("{{");
+                rest = after;
+            }
         }
+        text.push_str(rest);
         text
     }
 }
@@ -326,4 +343,27 @@ pub trait Notifier: Send + Sync + fmt::Debug {
 
     /// Delivers a notification.
     async fn notify(&self, notification: &Notification) -> Result<()>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_is_filled_in_once() {
+        let rule = AlertRule::high_cpu(80.0).summary("{{a}} {{ b }} {{value}} {{c}} {{{{a}} {{");
+        let labels = Labels::from_iter([("a", "{{b}}"), ("b", "{{value}}"), ("value", "no")]);
+        assert_eq!(rule.summary_for(&labels, 93.14), "{{b}} {{value}} 93.1 {{c}} {{{{b}} {{");
+    }
+
+    #[test]
+    fn a_rule_is_checked_and_nothing_that_is_not_a_number_fires() {
+        for bad in ["", "1a", "a b", "é"] {
+            assert!(AlertRule::new(bad, metric("up"), Condition::Below(1.0)).is_err(), "{bad}");
+        }
+        assert!(AlertRule::new("A", metric("up"), Condition::Below(f64::NAN)).is_err());
+        let rule = AlertRule::new("A", metric("up"), Condition::Above(f64::INFINITY)).unwrap();
+        assert_eq!(rule.promql(), "up > +Inf");
+        assert!(!Condition::Above(0.0).holds(f64::NAN) && !Condition::Below(0.0).holds(f64::NAN));
+    }
 }

@@ -87,17 +87,41 @@ impl fmt::Display for Matcher {
             let escaped: Vec<String> = values.iter().map(|v| escape_regex(v)).collect();
             escaped.join("|")
         };
+        let label = LabelName(&self.label);
         match &self.operator {
-            MatchOperator::Equal(value) => write!(f, "{}={}", self.label, Quoted(value)),
-            MatchOperator::NotEqual(value) => write!(f, "{}!={}", self.label, Quoted(value)),
-            MatchOperator::In(values) => write!(f, "{}=~{}", self.label, Quoted(&alternatives(values))),
-            MatchOperator::NotIn(values) => write!(f, "{}!~{}", self.label, Quoted(&alternatives(values))),
+            MatchOperator::Equal(value) => write!(f, "{label}={}", Quoted(value)),
+            MatchOperator::NotEqual(value) => write!(f, "{label}!={}", Quoted(value)),
+            // No alternatives at all would match the empty text: one of none is never, none of none is always.
+            MatchOperator::In(values) if values.is_empty() => write!(f, "{label}!~\".*\""),
+            MatchOperator::NotIn(values) if values.is_empty() => write!(f, "{label}=~\".*\""),
+            MatchOperator::In(values) => write!(f, "{label}=~{}", Quoted(&alternatives(values))),
+            MatchOperator::NotIn(values) => write!(f, "{label}!~{}", Quoted(&alternatives(values))),
         }
     }
 }
 
-/// A string literal of PromQL.
-struct Quoted<'a>(&'a str);
+/// A label's name, quoted where it is not one of the names that Prometheus had before it took all of
+/// [UTF-8](https://prometheus.io/docs/guides/utf8/).
+pub(super) struct LabelName<'a>(pub(super) &'a str);
+
+impl fmt::Display for LabelName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if is_plain(self.0, "") { f.write_str(self.0) } else { Quoted(self.0).fmt(f) }
+    }
+}
+
+/// Whether a name is made of letters, digits, `_` and `more`, and does not start with a digit.
+fn is_plain(name: &str, more: &str) -> bool {
+    !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty()
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || more.contains(c))
+}
+
+/// Words that PromQL does not take for the name of a metric where one is expected.
+const KEYWORDS: [&str; 8] = ["inf", "nan", "bool", "on", "ignoring", "group_left", "group_right", "atan2"];
+
+/// A string literal of PromQL, and a label's value of the text format: both escape the same three characters.
+pub(super) struct Quoted<'a>(pub(super) &'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -182,12 +206,15 @@ impl Selector {
 
 impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.metric)?;
-        if self.matchers.is_empty() {
-            return Ok(());
+        let plain =
+            is_plain(&self.metric, ":") && !KEYWORDS.iter().any(|k| k.eq_ignore_ascii_case(&self.metric));
+        let mut conditions: Vec<String> = self.matchers.iter().map(ToString::to_string).collect();
+        if plain {
+            f.write_str(&self.metric)?;
+        } else {
+            conditions.insert(0, Quoted(&self.metric).to_string());
         }
-        let matchers: Vec<String> = self.matchers.iter().map(ToString::to_string).collect();
-        write!(f, "{{{}}}", matchers.join(","))
+        if conditions.is_empty() { Ok(()) } else { write!(f, "{{{}}}", conditions.join(",")) }
     }
 }
 
@@ -435,15 +462,16 @@ operators! {
 impl fmt::Display for Expression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Number(number) if *number == f64::INFINITY => f.write_str("+Inf"),
-            Self::Number(number) if *number == f64::NEG_INFINITY => f.write_str("-Inf"),
-            Self::Number(number) => write!(f, "{number}"),
+            Self::Number(number) => PromNumber(*number).fmt(f),
             Self::Select(selector) => write!(f, "{selector}"),
             Self::Range { function, selector, window } => {
-                write!(f, "{}({selector}[{}])", function.as_str(), PromDuration(*window))
+                // Prometheus refuses an empty window.
+                let window = PromDuration((*window).max(Duration::from_millis(1)));
+                write!(f, "{}({selector}[{window}])", function.as_str())
             }
             Self::Aggregate { operator, by, of } if by.is_empty() => write!(f, "{}({of})", operator.as_str()),
             Self::Aggregate { operator, by, of } => {
+                let by: Vec<String> = by.iter().map(|label| LabelName(label).to_string()).collect();
                 write!(f, "{} by ({}) ({of})", operator.as_str(), by.join(", "))
             }
             Self::Binary { operator, left, right } => {
@@ -455,6 +483,22 @@ impl fmt::Display for Expression {
                 let right = parenthesised(right, right.precedence() <= own);
                 write!(f, "{left} {} {right}", operator.as_str())
             }
+        }
+    }
+}
+
+/// A number as PromQL writes it: `-1.5`, `1e300`, `+Inf`, `NaN`.
+pub(crate) struct PromNumber(pub(crate) f64);
+
+impl fmt::Display for PromNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(number) = *self;
+        if number.is_infinite() {
+            f.write_str(if number > 0.0 { "+Inf" } else { "-Inf" })
+        } else if number != 0.0 && !(1e-6..1e15).contains(&number.abs()) && !number.is_nan() {
+            write!(f, "{number:e}")
+        } else {
+            write!(f, "{number}")
         }
     }
 }
@@ -493,6 +537,41 @@ mod tests {
         let selector = metric("up").matching(Matcher::one_of("job", ["a.b", "c"])).ne("instance", "q\"\\");
         assert_eq!(selector.to_string(), r#"up{job=~"a\\.b|c",instance!="q\"\\"}"#);
         assert_eq!(PromDuration(Duration::from_millis(5_400_250)).to_string(), "1h30m250ms");
+    }
+
+    #[test]
+    fn numbers_and_names_of_all_kinds_are_printed() {
+        let text = |number: f64| Expression::from(number).to_string();
+        assert_eq!([text(-1.5), text(f64::NAN), text(1e300), text(-0.0)], ["-1.5", "NaN", "1e300", "-0"]);
+        assert_eq!([text(f64::INFINITY), text(f64::NEG_INFINITY), text(2.5e-9)], ["+Inf", "-Inf", "2.5e-9"]);
+        // A sign binds closer than any operator that there is here.
+        assert_eq!((metric("a") - -1.0).to_string(), "a - -1");
+        assert_eq!((-2.0 * (metric("a") + -1.0)).to_string(), "-2 * (a + -1)");
+        assert_eq!((metric("a") / (metric("b") * 2.0)).to_string(), "a / (b * 2)");
+        assert_eq!(
+            metric("http.requests").eq("k8s.pod", "x").to_string(),
+            r#"{"http.requests","k8s.pod"="x"}"#
+        );
+        assert_eq!(metric("NaN").to_string(), r#"{"NaN"}"#);
+        assert_eq!(metric("job:up:sum").to_string(), "job:up:sum");
+        let dotted = Expression::from(metric("up")).sum_by(["k8s.pod", "job"]);
+        assert_eq!(dotted.to_string(), r#"sum by ("k8s.pod", job) (up)"#);
+        assert_eq!(metric("a").rate(Duration::ZERO).to_string(), "rate(a[1ms])");
+    }
+
+    #[test]
+    fn an_empty_set_of_values_means_the_same_here_and_in_promql() {
+        let none: [&str; 0] = [];
+        let (one_of, none_of) = (Matcher::one_of("a", none), Matcher::none_of("a", none));
+        for labels in [Labels::empty(), Labels::from_iter([("a", "1")])] {
+            assert!(!one_of.matches(&labels));
+            assert!(none_of.matches(&labels));
+        }
+        // `.*` matches every value, the empty one of a missing label included.
+        assert_eq!(
+            (one_of.to_string(), none_of.to_string()),
+            (r#"a!~".*""#.to_owned(), r#"a=~".*""#.to_owned())
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::{Batch, Labels};
 use crate::error::{Error, ErrorKind, Result};
 use async_trait::async_trait;
 use std::{fmt, time::Duration};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// Where telemetry comes from.
@@ -106,7 +106,7 @@ pub type Envelopes = mpsc::Receiver<Envelope>;
 
 /// A channel that holds at most `capacity` batches (at least one); emitters wait while it is full.
 pub fn channel(capacity: usize) -> (Emitter, Envelopes) {
-    let (sender, envelopes) = mpsc::channel(capacity.max(1));
+    let (sender, envelopes) = mpsc::channel(capacity.clamp(1, Semaphore::MAX_PERMITS));
     (Emitter { labels: Labels::empty(), sender }, envelopes)
 }
 

@@ -14,6 +14,7 @@ mod plane;
 mod query;
 mod store;
 
+pub(crate) use expression::PromNumber;
 pub use expression::{
     Aggregation, BinaryOperator, Expression, LOOKBACK, MatchOperator, Matcher, RangeFunction, Selector,
     metric,

@@ -1,5 +1,6 @@
 //! Samples and log records.
 
+use super::expression::{LabelName, Quoted};
 use crate::clock::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeMap};
 use std::{collections::BTreeMap, fmt, sync::Arc};
@@ -48,9 +49,12 @@ impl Labels {
         Self(merged.into_iter().collect())
     }
 
-    /// These labels with one more, which wins.
+    /// These labels with one more, which wins; an empty value takes the label away.
     #[must_use]
     pub fn with_label(&self, name: &str, value: &str) -> Self {
+        if value.is_empty() {
+            return Self(self.0.iter().filter(|(n, _)| &**n != name).cloned().collect());
+        }
         self.with(&Self::from_iter([(name, value)]))
     }
 
@@ -82,13 +86,14 @@ impl<N: Into<Arc<str>>, V: Into<Arc<str>>> FromIterator<(N, V)> for Labels {
     }
 }
 
-/// As in the Prometheus text format: `{mode="idle",cpu="0"}`, quoted and escaped; empty labels print `{}`.
+/// As in the Prometheus text format: `{cpu="0",mode="idle"}`. In values `\`, `"` and line ends are escaped, and names that are not made of
+/// letters, digits and `_` are quoted; empty labels print `{}`.
 impl fmt::Display for Labels {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("{")?;
         for (i, (name, value)) in self.iter().enumerate() {
             let comma = if i == 0 { "" } else { "," };
-            write!(f, "{comma}{name}={value:?}")?;
+            write!(f, "{comma}{}={}", LabelName(name), Quoted(value))?;
         }
         f.write_str("}")
     }
@@ -272,6 +277,9 @@ mod tests {
         assert_eq!(labels.get("gone"), None);
         assert_eq!(labels.with_label("cpu", "1").to_string(), r#"{cpu="1",mode="idle"}"#);
         assert_eq!(labels.only(&["cpu"]).to_string(), r#"{cpu="0"}"#);
+        assert_eq!(labels.with_label("cpu", "").to_string(), r#"{mode="idle"}"#);
+        let odd = Labels::from_iter([("k8s.pod", "a\"b\\c\nd\te'é\u{1b}")]);
+        assert_eq!(odd.to_string(), "{\"k8s.pod\"=\"a\\\"b\\\\c\\nd\te'é\u{1b}\"}");
         let json = serde_json::to_string(&labels).unwrap();
         assert_eq!(serde_json::from_str::<Labels>(&json).unwrap(), labels);
     }

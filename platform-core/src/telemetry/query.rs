@@ -74,12 +74,13 @@ impl MetricQuery {
         Self { expression: expression.into(), range: TimeRange::new(at, at), step: Duration::from_millis(1) }
     }
 
-    /// The moments at which it is evaluated.
+    /// The moments at which it is evaluated; the first [`MAX_STEPS`] + 1 of them where the fields were set to more.
     pub fn steps(&self) -> impl Iterator<Item = Timestamp> + use<> {
         let (from, to) = (self.range.from.as_millis(), self.range.to.as_millis());
         let step = i64::try_from(self.step.as_millis()).unwrap_or(i64::MAX).max(1);
         std::iter::successors(Some(from), move |at| at.checked_add(step))
             .take_while(move |at| *at <= to)
+            .take(MAX_STEPS as usize + 1)
             .map(Timestamp::from_millis)
     }
 }
@@ -185,4 +186,31 @@ pub struct LogPage {
     pub records: Vec<LogRecord>,
     /// How many records match, whatever the limit.
     pub total: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(from: i64, to: i64) -> TimeRange {
+        TimeRange::new(Timestamp::from_millis(from), Timestamp::from_millis(to))
+    }
+
+    #[test]
+    fn steps_are_bounded_at_both_ends_of_time() {
+        let query = |range, step| MetricQuery::new(1.0, range, Duration::from_millis(step));
+        let steps = |query: MetricQuery| query.steps().map(Timestamp::as_millis).collect::<Vec<_>>();
+        assert_eq!(steps(query(range(0, 10), 4).unwrap()), [0, 4, 8]);
+        assert_eq!(steps(query(range(5, 1), 4).unwrap()), [5]);
+        assert_eq!(query(range(0, 11_000), 1).unwrap().steps().count(), 11_001);
+        assert!(query(range(0, 11_001), 1).is_err());
+        assert!(query(range(0, 1), 0).is_err());
+        assert!(query(range(i64::MIN, i64::MAX), 1).is_err());
+        assert_eq!(steps(query(range(i64::MAX - 1, i64::MAX), 1).unwrap()), [i64::MAX - 1, i64::MAX]);
+        let mut changed = query(range(0, 10), 1).unwrap();
+        changed.range = range(i64::MIN, i64::MAX);
+        assert_eq!(changed.steps().count(), 11_001);
+        let now = Timestamp::from_millis(i64::MIN);
+        assert!(TimeRange::last(Duration::MAX, now).contains(now));
+    }
 }
