@@ -224,8 +224,11 @@ async fn events_end_with_the_run_although_a_step_keeps_its_progress() {
 #[test]
 fn a_run_whose_runtime_ends_did_not_succeed() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let run = runtime
-        .block_on(async { Executor::default().start(StepGraph::new(vec![sleeping("a", 60)]).unwrap()) });
+    let graph = StepGraph::new(vec![sleeping("a", 60)]).unwrap();
+    let run = {
+        let _context = runtime.enter();
+        Executor::default().start(graph)
+    };
     drop(runtime);
     let report = tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(run);
     assert_eq!(outcomes(&report), [("a", StepOutcome::NotReached)]);
