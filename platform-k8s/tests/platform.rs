@@ -258,6 +258,7 @@ async fn a_plan_that_has_become_old_takes_no_promotion_back() {
 }
 
 #[tokio::test]
+#[allow(clippy::async_yields_async, reason = "all are started before the first is awaited")]
 async fn deployments_at_the_same_time_all_stay_in_the_history() {
     let provider = EmbeddedProvider::in_memory();
     let platform = shop(&provider);
