@@ -46,6 +46,9 @@ pub(super) enum Write {
     Apply(Value),
 }
 
+/// What a writer makes of the stored object; `None` leaves it as it is.
+pub(super) type Intent<'a> = dyn Fn(Option<&Stored>) -> Result<Option<Write>, ApiError> + 'a;
+
 /// A write that succeeded.
 pub(super) struct Written {
     pub(super) object: Arc<Stored>,
@@ -72,7 +75,7 @@ impl Store {
         resource: &Resource,
         key: &Key,
         options: &WriteOptions,
-        change: &dyn Fn(Option<&Stored>) -> Result<Option<Write>, ApiError>,
+        change: &Intent<'_>,
     ) -> Result<Written, ApiError> {
         loop {
             let live = self.find(key);

@@ -197,3 +197,30 @@ async fn workloads_become_available_and_roll_out() {
     kubectl.ok("delete deployment web --wait --cascade=foreground", "").await;
     assert_eq!(kubectl.ok("get pods -l app=web", "").await, "");
 }
+
+#[tokio::test]
+#[ignore = "needs kubectl"]
+async fn nodes_are_drained_and_pods_end_with_or_without_grace() {
+    let kubectl = Kubectl::start().await;
+    kubectl.ok("apply -f -", WEB).await;
+    kubectl.ok("wait --for=condition=Available deployment/web --timeout=20s", "").await;
+    let drained = kubectl.ok("drain node-1 --timeout=20s", "").await;
+    assert!(drained.ends_with("node/node-1 drained\n"), "{drained}");
+    assert!(kubectl.ok("get node node-1", "").await.contains("SchedulingDisabled"));
+    kubectl.ok("uncordon node-1", "").await;
+    kubectl.ok("run one --image=app:1", "").await;
+    kubectl.ok("wait --for=condition=Ready pod/one --timeout=20s", "").await;
+    let logs = kubectl.run("logs -f one", "");
+    let deleting = async {
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        kubectl.ok("delete pod one --wait", "").await
+    };
+    let (logs, deleted) = tokio::join!(logs, deleting);
+    assert!(deleted.starts_with("pod \"one\" deleted"), "{deleted}");
+    assert!(String::from_utf8_lossy(&logs.stdout).contains("ready\n"));
+    kubectl.ok("run two --image=app:1", "").await;
+    kubectl.ok("wait --for=condition=Ready pod/two --timeout=20s", "").await;
+    kubectl.ok("delete pod two --force --grace-period=0", "").await;
+    let exec = kubectl.run("exec deployment/web -- ls", "").await;
+    assert!(String::from_utf8_lossy(&exec.stderr).contains("simulated"));
+}

@@ -12,4 +12,5 @@ mod faults;
 mod fixture;
 mod kubectl;
 mod persistence;
+mod pods;
 mod watch;

@@ -22,7 +22,7 @@ impl Cluster {
     pub(super) fn claim(&mut self, claim: &Stored) -> Result<(), ApiError> {
         if is_being_deleted(claim) {
             let used =
-                |pod: &Arc<Stored>| !has_ended(pod) && self.claims_of(pod).contains(&Key::of(&CLAIMS, claim));
+                |pod: &Arc<Stored>| !has_ended(pod) && claims_of(pod).contains(&Key::of(&CLAIMS, claim));
             if self.store.list(&PODS, Some(namespace(claim))).items.iter().any(used) {
                 return Ok(());
             }
@@ -56,16 +56,6 @@ impl Cluster {
             return self.put_status(&VOLUMES, volume, json!({"phase": "Available"}), CONTROLLER_MANAGER);
         }
         Ok(())
-    }
-
-    /// The claims that a pod's volumes name.
-    pub(super) fn claims_of(&self, pod: &Value) -> Vec<Key> {
-        let names = items(pod, "/spec/volumes").iter().filter_map(|volume| {
-            let own = || volume.get("ephemeral").map(|_| format!("{}-{}", name(pod), text(volume, "/name")));
-            let named = volume.pointer("/persistentVolumeClaim/claimName").and_then(Value::as_str);
-            named.map(str::to_owned).or_else(own)
-        });
-        names.map(|claim| Key::new(&CLAIMS, namespace(pod), claim)).collect()
     }
 
     fn unprotect(&self, resource: &GroupResource, object: &Stored, finalizer: &str) -> Result<(), ApiError> {
@@ -188,6 +178,16 @@ impl Cluster {
             tracing::debug!(%error, "the volume of a deleted claim was not released");
         }
     }
+}
+
+/// The claims that a pod's volumes name.
+pub(super) fn claims_of(pod: &Value) -> Vec<Key> {
+    let names = items(pod, "/spec/volumes").iter().filter_map(|volume| {
+        let own = || volume.get("ephemeral").map(|_| format!("{}-{}", name(pod), text(volume, "/name")));
+        let named = volume.pointer("/persistentVolumeClaim/claimName").and_then(Value::as_str);
+        named.map(str::to_owned).or_else(own)
+    });
+    names.map(|claim| Key::new(&CLAIMS, namespace(pod), claim)).collect()
 }
 
 fn claim_reference(claim: &Value) -> Value {

@@ -201,7 +201,7 @@ impl Cluster {
             self.usage.observe(pod);
         }
         if event.change == Change::Deleted || super::object::has_ended(pod) {
-            for claim in self.claims_of(pod) {
+            for claim in super::claim::claims_of(pod) {
                 self.queue.push(Work::Object(claim));
             }
         }

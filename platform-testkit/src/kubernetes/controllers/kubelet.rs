@@ -336,7 +336,12 @@ fn pod_status(pod: &Value, runtime: &Runtime, clock: Timestamp) -> Value {
     }
     let statuses =
         |containers: &[Container]| containers.iter().map(|one| one.status(uid(pod))).collect::<Vec<_>>();
-    status["containerStatuses"] = Value::Array(statuses(&runtime.main));
+    let mut of_main = statuses(&runtime.main);
+    for ended in of_main.iter_mut().filter(|one| one.pointer("/state/terminated").is_some()) {
+        // An init container that succeeded counts as ready, any other that ended does not.
+        ended["ready"] = json!(false);
+    }
+    status["containerStatuses"] = Value::Array(of_main);
     if runtime.main.iter().all(|container| !container.has_started()) && runtime.init.is_empty() {
         // Without init containers nothing is initializing: what has not begun is being created.
         for container in status["containerStatuses"].as_array_mut().into_iter().flatten() {

@@ -5,6 +5,7 @@ mod connection;
 mod discovery;
 mod eviction;
 mod json_path;
+mod log;
 mod modify;
 mod openapi;
 mod protobuf;
@@ -189,7 +190,10 @@ impl Server {
         let dry_run = !parts.method.is_safe() && modify::is_dry_run(&parts.method, query, body);
         self.requests.count(if dry_run { "dry-run" } else { verb });
         let done: Done = match verb {
-            "get" => return read::get(store, target, query, headers),
+            "get" if target.subresource.as_deref() == Some("log") => {
+                return log::get(store, target, query, self.shutdown.clone());
+            }
+            "get" => return read::get(store, target, headers),
             "list" => return read::list(store, target, query, headers),
             "watch" => return watch::start(store, target, query, headers, self.shutdown.clone()),
             "create" => modify::create(store, target, query, headers, body)?,

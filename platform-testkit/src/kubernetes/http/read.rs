@@ -1,4 +1,4 @@
-//! GET: objects, lists page by page, scale and logs.
+//! GET: objects, lists page by page, and scale.
 
 use std::sync::Arc;
 
@@ -17,16 +17,10 @@ use crate::kubernetes::semantics::selector::{FieldSelector, LabelSelector};
 use crate::kubernetes::state::{Key, Stored};
 use crate::kubernetes::store::Store;
 
-/// One object, or its scale or log.
-pub(super) fn get(
-    store: &Store,
-    target: &Target,
-    query: &Parameters,
-    headers: &HeaderMap,
-) -> Result<Response, ApiError> {
+/// One object, or its scale.
+pub(super) fn get(store: &Store, target: &Target, headers: &HeaderMap) -> Result<Response, ApiError> {
     let object = store.get(&key(target))?;
     match target.subresource.as_deref() {
-        Some("log") => log(store, &object, query),
         Some("scale") => {
             Ok(answer::value(200, &scale::of(&target.resource, &object), Accept::parse(headers)?))
         }
@@ -198,47 +192,6 @@ impl Page {
             _ => Err(wrong("incorrect encoded start key".to_owned())),
         }
     }
-}
-
-fn log(store: &Store, pod: &Stored, query: &Parameters) -> Result<Response, ApiError> {
-    let name = text(&pod["metadata"]["name"]);
-    let containers: Vec<&str> = ["containers", "initContainers"]
-        .into_iter()
-        .filter_map(|list| pod["spec"][list].as_array())
-        .flatten()
-        .map(|container| text(&container["name"]))
-        .collect();
-    let container = match (query.get("container"), containers.as_slice()) {
-        (Some(wanted), known) if known.contains(&wanted) => wanted,
-        (Some(wanted), _) => {
-            return Err(ApiError::bad_request(format!("container {wanted} is not valid for pod {name}")));
-        }
-        (None, [only]) => only,
-        (None, _) => {
-            let listed = containers.join(" ");
-            let message =
-                format!("a container name must be specified for pod {name}, choose one of: [{listed}]");
-            return Err(ApiError::bad_request(message));
-        }
-    };
-    let lines = if query.flag("previous")? {
-        Vec::new()
-    } else {
-        store.logs().read(text(&pod["metadata"]["namespace"]), name, container)
-    };
-    let tail =
-        query.integer("tailLines")?.and_then(|count| usize::try_from(count).ok()).unwrap_or(usize::MAX);
-    let timestamps = query.flag("timestamps")?;
-    let mut out = String::new();
-    for line in lines.get(lines.len().saturating_sub(tail)..).unwrap_or_default() {
-        if timestamps {
-            out.push_str(&line.at.to_string());
-            out.push(' ');
-        }
-        out.push_str(&line.text);
-        out.push('\n');
-    }
-    Ok(answer::text(200, "text/plain", out))
 }
 
 fn text(value: &Value) -> &str {
