@@ -153,3 +153,24 @@ fn ensure(store: &Store, group: &'static str, plural: &'static str, object: Valu
     }
     store.create(&resource, object, MANAGER).map(|_| true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::semantics::validate::quantity;
+    use super::*;
+
+    #[test]
+    fn a_node_reports_the_cores_and_memory_of_this_machine() {
+        let store = Store::in_memory();
+        furnish(&store, 2).unwrap();
+        let cores = std::thread::available_parallelism().unwrap().get().to_string();
+        let nodes = store.list(&GroupResource::new("", "nodes"), None).items;
+        assert_eq!(nodes.len(), 2);
+        for node in nodes {
+            assert_eq!(node["status"]["capacity"]["cpu"], cores.as_str());
+            assert_eq!(node["status"]["allocatable"], node["status"]["capacity"]);
+            let memory = node["status"]["capacity"]["memory"].as_str().and_then(quantity::nanos);
+            assert!(memory.is_some_and(|memory| memory > 0), "{memory:?}");
+        }
+    }
+}

@@ -153,3 +153,31 @@ async fn a_collection_is_deleted_by_its_labels() {
         .collect();
     assert_eq!(names, ["c", "kube-root-ca.crt"]);
 }
+
+#[tokio::test]
+async fn a_definition_is_held_only_while_it_is_deleted() {
+    let cluster = Cluster::start().await;
+    let definitions =
+        cluster.objects("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions");
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "boxes.example.io"},
+        "spec": {
+            "group": "example.io", "scope": "Namespaced", "names": {"plural": "boxes", "kind": "Box"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "x-kubernetes-preserve-unknown-fields": true}}}],
+        },
+    });
+    let created = apply(&definitions, "boxes.example.io", "m", &definition).await.expect("applied");
+    assert!(created.finalizers().is_empty());
+    let boxes = cluster.objects("example.io/v1", "Box", "boxes");
+    let held = json!({"apiVersion": "example.io/v1", "kind": "Box", "metadata": {"name": "a", "finalizers": ["example.io/hold"]}});
+    apply(&boxes, "a", "m", &held).await.expect("applied");
+    definitions.delete("boxes.example.io", &DeleteParams::default()).await.expect("accepted");
+    let deleted = definitions.get("boxes.example.io").await.expect("still there");
+    assert_eq!(deleted.finalizers(), ["customresourcecleanup.apiextensions.k8s.io"]);
+    let none = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    boxes.patch("a", &PatchParams::default(), &none).await.expect("patched");
+    eventually("the definition goes", || is_gone(&definitions, "boxes.example.io")).await;
+}
