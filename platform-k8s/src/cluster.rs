@@ -30,7 +30,7 @@ const GRACE: Duration = Duration::from_secs(1);
 
 /// A cluster, reached through `kube`.
 ///
-/// Made by [`Kubernetes::connect`](crate::Kubernetes::connect). Cheap to clone; clones share connections, the limit on concurrent
+/// Made by [`Kubernetes::connect`](platform_core::orchestrator::Orchestrator::connect). Cheap to clone; clones share connections, the limit on concurrent
 /// requests and what they know of the kinds that the server serves.
 #[derive(Clone)]
 pub struct KubeCluster {
