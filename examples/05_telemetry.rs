@@ -35,8 +35,9 @@ async fn main() -> platform_examples::Result {
     let pipeline = Pipeline::builder(store.clone()).source(Arc::new(host)).source(Arc::new(tail)).start();
 
     // A rule over the store, told on the terminal. This threshold is met by any machine that does something.
-    let busy = 100.0
-        * (1.0 - metric("node_cpu_seconds_total").eq("mode", "idle").rate(10 * second).avg_by(["cluster"]));
+    let cpu = metric("node_cpu_seconds_total");
+    let busy = 100.0 * cpu.clone().ne("mode", "idle").rate(10 * second).sum_by(["cluster"])
+        / cpu.rate(10 * second).sum_by(["cluster"]);
     let rule =
         AlertRule::new("CpuInUse", busy.clone(), Condition::Above(0.0))?.summary("CPU is at {{value}} %");
     println!("{}", rule.promql());

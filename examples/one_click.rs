@@ -66,7 +66,7 @@ struct Options {
     #[arg(long, default_value_t = 80.0)]
     cpu_above: f64,
     /// The CPU use in percent above which the demonstration alert is raised, after 5 seconds.
-    #[arg(long, default_value_t = 0.1)]
+    #[arg(long, default_value_t = 0.0)]
     demo_above: f64,
     /// Log files to follow beside the platform's own events; `*` stands for any part of a file's name.
     #[arg(long, default_values = ["/var/log/syslog", "/var/log/messages"])]

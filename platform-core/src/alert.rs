@@ -90,7 +90,8 @@ impl fmt::Display for AlertSeverity {
 /// let rule = AlertRule::high_cpu(80.0).pending_for(Duration::from_secs(300));
 /// assert_eq!(
 ///     rule.promql(),
-///     "100 * (1 - avg by (cluster, environment) (rate(node_cpu_seconds_total{mode=\"idle\"}[5m]))) > 80"
+///     "100 * sum by (cluster, environment) (rate(node_cpu_seconds_total{mode!=\"idle\"}[5m])) \
+///      / sum by (cluster, environment) (rate(node_cpu_seconds_total[5m])) > 80"
 /// );
 /// ```
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -235,8 +236,11 @@ impl AlertRule {
 
 /// The mean CPU use of each cluster's nodes in percent, over `window`: what [`AlertRule::high_cpu`] watches.
 pub fn cpu_percent(window: Duration) -> Expression {
-    let idle = metric("node_cpu_seconds_total").eq("mode", "idle").rate(window);
-    100.0 * (1.0 - idle.avg_by(["cluster", "environment"]))
+    let cpu = metric("node_cpu_seconds_total");
+    let by = ["cluster", "environment"];
+    // Busy time by all time, not one less idle time: a rate over a window that is not yet full of samples is too low, and so would
+    // show an idle machine as busy. In the quotient that cancels out.
+    100.0 * cpu.clone().ne("mode", "idle").rate(window).sum_by(by) / cpu.rate(window).sum_by(by)
 }
 
 /// How an alert stands.

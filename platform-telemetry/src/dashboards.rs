@@ -295,7 +295,8 @@ mod tests {
         let promql: Vec<String> =
             queries(&dashboard).iter().map(|query| query.expression.to_string()).collect();
         for expected in [
-            r#"100 * (1 - avg by (cluster, environment) (rate(node_cpu_seconds_total{mode="idle"}[1m])))"#,
+            "100 * sum by (cluster, environment) (rate(node_cpu_seconds_total{mode!=\"idle\"}[1m])) / \
+             sum by (cluster, environment) (rate(node_cpu_seconds_total[1m]))",
             r#"sum by (cluster, environment) (rate(node_network_receive_bytes_total{device!="lo"}[1m]))"#,
             "sum by (cluster) (kube_deployment_spec_replicas)",
             "sum by (cluster) (increase(kube_pod_container_status_restarts_total[15m]))",

@@ -66,6 +66,20 @@ fn a_rate_corrects_resets_and_extrapolates() {
 }
 
 #[test]
+fn the_use_of_a_cpu_is_right_before_its_window_is_full() {
+    let mode = |mode: &str, per_second: f64| {
+        let points: Vec<(i64, f64)> =
+            (0..=6).map(|i| (1000 + i * 10, 500.0 + per_second * (i * 10) as f64)).collect();
+        series("node_cpu_seconds_total", &[("cluster", "c"), ("cpu", "0"), ("mode", mode)], &points)
+    };
+    let data = [mode("idle", 0.9), mode("user", 0.07), mode("system", 0.03)];
+    // One minute of samples in a window of five.
+    let used = instant(&data, platform_core::alert::cpu_percent(5 * MINUTE), 1060);
+    assert_eq!(used.len(), 1);
+    assert!((used[0].1 - 10.0).abs() < 1e-9, "{used:?}");
+}
+
+#[test]
 fn a_rate_is_not_extrapolated_to_below_zero() {
     let data = [series("requests", &[], &[(50, 1.0), (60, 11.0)])];
     // The counter was zero one second before the first sample.

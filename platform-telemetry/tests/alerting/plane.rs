@@ -404,8 +404,9 @@ fn it_says_what_it_will_run_and_what_is_missing() {
             "source: tail:/var/log/syslog",
             "dashboard: Platform overview",
             "dashboard: Applications",
-            "alert: HighCpu (100 * (1 - avg by (cluster, environment) \
-             (rate(node_cpu_seconds_total{mode=\"idle\"}[5m]))) > 80) for 5 min, warning",
+            "alert: HighCpu (100 * sum by (cluster, environment) \
+             (rate(node_cpu_seconds_total{mode!=\"idle\"}[5m])) / sum by (cluster, environment) \
+             (rate(node_cpu_seconds_total[5m])) > 80) for 5 min, warning",
             "notifier: recorder",
         ]
     );
