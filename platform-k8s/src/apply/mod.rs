@@ -10,6 +10,7 @@ mod delete;
 mod difference;
 mod handover;
 mod judge;
+mod likeness;
 mod review;
 mod stage;
 mod write;
