@@ -12,7 +12,8 @@ use async_trait::async_trait;
 use platform_core::{
     Error, ErrorKind, Result,
     cluster::{
-        ApplyOptions, ApplyReport, Cluster, DeleteReport, ListOptions, ObjectDiff, ObjectHealth, SetOwner,
+        ApplyOptions, ApplyReport, Cluster, DeleteReport, ListOptions, ObjectDiff, ObjectDrift, ObjectHealth,
+        SetOwner,
     },
     event::Progress,
     manifest::{ManifestSet, ObjectRef},
@@ -96,6 +97,11 @@ impl Cluster for KubeCluster {
     async fn diff(&self, set: &ManifestSet, options: &ApplyOptions) -> Result<Vec<ObjectDiff>> {
         let work = apply::diff(&self.api, &self.discovery, set, options);
         self.within(options.deadline, "plan", format!("set {}", set.name()), work).await
+    }
+
+    async fn drift(&self, set: &ManifestSet, options: &ApplyOptions) -> Result<Vec<ObjectDrift>> {
+        let work = apply::drift(&self.api, &self.discovery, set, options);
+        self.within(options.deadline, "look for drift in", format!("set {}", set.name()), work).await
     }
 
     async fn apply(&self, set: &ManifestSet, options: &ApplyOptions) -> Result<ApplyReport> {

@@ -1,5 +1,6 @@
 //! What is done in a cluster.
 
+use super::drift::ObjectDrift;
 use crate::{
     error::Result,
     event::Progress,
@@ -253,6 +254,10 @@ pub trait Cluster: Send + Sync + fmt::Debug {
 
     /// What [`apply`](Self::apply) would do, asked of the server by dry run. Writes nothing.
     async fn diff(&self, set: &ManifestSet, options: &ApplyOptions) -> Result<Vec<ObjectDiff>>;
+
+    /// What of a set is not as it was applied, object by object and field by field, with who changed it and when, in the order of the set.
+    /// Writes nothing. What the manifests changed since the last apply is not drift.
+    async fn drift(&self, set: &ManifestSet, options: &ApplyOptions) -> Result<Vec<ObjectDrift>>;
 
     /// Applies a set: CustomResourceDefinitions and namespaces first, then the rest, then prunes.
     async fn apply(&self, set: &ManifestSet, options: &ApplyOptions) -> Result<ApplyReport>;

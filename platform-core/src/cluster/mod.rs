@@ -3,6 +3,7 @@
 
 mod access;
 mod api;
+mod drift;
 mod provider;
 
 pub use access::{ClusterAccess, Credential, CredentialSource, NoCredential};
@@ -10,6 +11,7 @@ pub use api::{
     ApplyOptions, ApplyReport, Cluster, DeleteReport, FieldChange, ListOptions, ObjectChange, ObjectDiff,
     ObjectHealth, ObjectOutcome, Readiness, SetOwner,
 };
+pub use drift::{Drift, FieldDrift, ObjectDrift};
 pub use provider::{
     ClusterChange, ClusterPhase, ClusterProvider, ClusterRole, ClusterSpec, ClusterStatus, Deletion,
     ProviderCapabilities,

@@ -6,6 +6,7 @@ mod blast_radius;
 mod builder;
 mod destroy;
 mod document;
+mod drift;
 mod layout;
 mod planning;
 mod release;
@@ -17,6 +18,7 @@ pub use apply::{Applied, Applying, ObjectCounts};
 pub use blast_radius::{BlastRadius, DeletionTarget};
 pub use builder::PlatformBuilder;
 pub use destroy::Confirmation;
+pub use drift::{DriftReport, SetDrift};
 pub use release::Release;
 pub use spec::PlatformSpec;
 

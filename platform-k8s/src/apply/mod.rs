@@ -8,6 +8,7 @@ mod applyset;
 mod compare;
 mod delete;
 mod difference;
+mod drift;
 mod handover;
 mod judge;
 mod likeness;
@@ -17,5 +18,6 @@ mod write;
 
 pub(crate) use applyset::list_sets;
 pub(crate) use delete::delete_set;
+pub(crate) use drift::drift;
 pub(crate) use review::diff;
 pub(crate) use write::apply;
