@@ -4,6 +4,7 @@
 mod access;
 mod api;
 mod provider;
+mod proxy;
 
 pub use access::{ClusterAccess, Credential, CredentialSource, NoCredential};
 pub use api::{
@@ -14,3 +15,4 @@ pub use provider::{
     ClusterChange, ClusterPhase, ClusterProvider, ClusterRole, ClusterSpec, ClusterStatus, Deletion,
     ProviderCapabilities,
 };
+pub use proxy::{ProxyRequest, ProxyTarget};
