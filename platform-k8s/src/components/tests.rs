@@ -6,6 +6,7 @@ use platform_core::{
     application::Resources,
     cluster::ClusterRole,
     component::{ComponentScope, ComponentTarget, Storage},
+    manifest::Manifest,
     name::{ClusterName, ComponentName, Namespace, PlatformName},
 };
 use serde_json::{Value, json};
@@ -26,7 +27,7 @@ fn target() -> ComponentTarget {
 
 fn objects(component: &dyn Component, target: &ComponentTarget) -> Vec<Value> {
     let manifests = component.manifests(target).unwrap();
-    manifests.into_iter().map(|manifest| manifest.into_object()).collect()
+    manifests.into_iter().map(Manifest::into_object).collect()
 }
 
 fn text(component: &dyn Component, target: &ComponentTarget) -> String {
