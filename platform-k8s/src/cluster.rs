@@ -4,6 +4,7 @@ use crate::{
     apply,
     connection::{
         api::{Api, Request},
+        proxy,
         resource::Discovery,
     },
     readiness,
@@ -13,7 +14,7 @@ use platform_core::{
     Error, ErrorKind, Result,
     cluster::{
         ApplyOptions, ApplyReport, Cluster, DeleteReport, ListOptions, ObjectDiff, ObjectDrift, ObjectHealth,
-        SetOwner,
+        ProxyRequest, SetOwner,
     },
     event::Progress,
     manifest::{ManifestSet, ObjectRef},
@@ -26,6 +27,8 @@ use tokio::time::Instant;
 
 /// How long reading may take, retries and pages included.
 const READ_DEADLINE: Duration = Duration::from_secs(60);
+/// How long something inside of a cluster may take to answer.
+const PROXY_DEADLINE: Duration = Duration::from_secs(30);
 /// How much later than a deadline work is cut off that minds the deadline itself.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -159,5 +162,10 @@ impl Cluster for KubeCluster {
             Ok(items)
         };
         self.within(READ_DEADLINE, "list", format!("{kind} of {api_version}"), work).await
+    }
+
+    async fn proxy(&self, request: &ProxyRequest) -> Result<Vec<u8>> {
+        let work = proxy::get(self.api.client(), request);
+        self.within(PROXY_DEADLINE, "read", request.to_string(), work).await
     }
 }

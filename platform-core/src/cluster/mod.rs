@@ -5,6 +5,7 @@ mod access;
 mod api;
 mod drift;
 mod provider;
+mod proxy;
 
 pub use access::{ClusterAccess, Credential, CredentialSource, NoCredential};
 pub use api::{
@@ -16,3 +17,4 @@ pub use provider::{
     ClusterChange, ClusterPhase, ClusterProvider, ClusterRole, ClusterSpec, ClusterStatus, Deletion,
     ProviderCapabilities,
 };
+pub use proxy::{ProxyRequest, ProxyTarget};

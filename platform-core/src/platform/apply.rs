@@ -288,7 +288,10 @@ impl Platform {
                 cluster: name.clone(),
                 namespaces: scope.namespaces.iter().map(|(n, _)| n.to_string()).collect(),
             }));
-            clusters.push(ClusterTopology { name, role: layout.spec.role, simulated, cluster });
+            let role = layout.spec.role;
+            let installed = inner.components.iter().filter(|component| component.scope().includes(&role));
+            let components = installed.map(|component| component.name().clone()).collect();
+            clusters.push(ClusterTopology { name, role, simulated, components, cluster });
         }
         let status: Arc<dyn StatusSource> = Arc::new(self.clone());
         Ok(Topology::new(inner.spec.name.clone(), environments, clusters, status))

@@ -4,6 +4,7 @@ pub(crate) mod api;
 pub(crate) mod client;
 pub(crate) mod error;
 mod kubeconfig;
+pub(crate) mod proxy;
 pub(crate) mod resource;
 
 pub use kubeconfig::access_from_kubeconfig;

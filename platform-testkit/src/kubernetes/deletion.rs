@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use super::auth::User;
 use super::error::{ApiError, Cause};
 use super::resource::Resource;
 use super::state::{Key, Stored};
@@ -127,7 +128,13 @@ impl Propagation {
 }
 
 impl Store {
-    pub(super) fn delete_object(&self, key: &Key, options: &DeleteOptions) -> Result<Deletion, ApiError> {
+    /// Deletes as `user` asks. A deletion has no check of its own that needs to know who asks; admission has.
+    pub(super) fn delete_object(
+        &self,
+        key: &Key,
+        options: &DeleteOptions,
+        _user: &Arc<User>,
+    ) -> Result<Deletion, ApiError> {
         let resource = self.served(&key.resource)?;
         if key.resource == NAMESPACES
             && matches!(key.name.as_str(), "default" | "kube-system" | "kube-public")

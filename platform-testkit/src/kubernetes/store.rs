@@ -11,6 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::auth::User;
 use super::deletion::{DeleteOptions, Deletion};
 use super::error::ApiError;
 use super::journal::Journal;
@@ -156,7 +157,7 @@ impl Store {
 
     /// Deletes an object, or marks it as being deleted while finalizers hold it.
     pub fn delete(&self, key: &Key, options: &DeleteOptions) -> Result<Deletion, ApiError> {
-        self.delete_object(key, options)
+        self.delete_object(key, options, &User::component(""))
     }
 
     /// Changes after `since`, of one collection or of all, in one namespace or in all.

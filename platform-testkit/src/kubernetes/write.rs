@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::auth::User;
 use super::decode::{self, FieldValidation};
 use super::deletion::timestamp;
 use super::error::ApiError;
@@ -21,6 +22,8 @@ use super::strategy;
 /// Who writes, and how strictly.
 #[derive(Debug, Clone)]
 pub(super) struct WriteOptions {
+    #[allow(dead_code)] // read by what checks a write by its author
+    pub(super) user: Arc<User>,
     pub(super) manager: String,
     pub(super) dry_run: bool,
     pub(super) validation: FieldValidation,
@@ -28,9 +31,10 @@ pub(super) struct WriteOptions {
 }
 
 impl WriteOptions {
+    /// Of a component of the cluster.
     pub(super) fn of(manager: &str) -> Self {
-        let validation = FieldValidation::Ignore;
-        Self { manager: manager.to_owned(), dry_run: false, validation, subresource: None }
+        let (user, validation) = (User::component(manager), FieldValidation::Ignore);
+        Self { user, manager: manager.to_owned(), dry_run: false, validation, subresource: None }
     }
 
     pub(super) fn subresource(self, name: &'static str) -> Self {

@@ -1,5 +1,7 @@
 //! `pods/eviction`: a deletion that PodDisruptionBudgets may refuse, which is what `kubectl drain` asks for.
 
+use std::sync::Arc;
+
 use http::HeaderMap;
 use serde_json::{Value, json};
 
@@ -7,6 +9,7 @@ use super::answer;
 use super::modify::Done;
 use super::read::key;
 use super::request::{self, Accept, Parameters, Target};
+use crate::kubernetes::auth::User;
 use crate::kubernetes::deletion::{DeleteOptions, Deletion};
 use crate::kubernetes::error::{ApiError, Cause, Details};
 use crate::kubernetes::resource::GroupResource;
@@ -20,6 +23,7 @@ const TRIES: usize = 10;
 
 pub(super) fn evict(
     store: &Store,
+    user: &Arc<User>,
     target: &Target,
     query: &Parameters,
     headers: &HeaderMap,
@@ -43,7 +47,7 @@ pub(super) fn evict(
     if counts(&pod) {
         take_disruption(store, &pod, options.dry_run)?;
     }
-    let (Deletion::Gone(object) | Deletion::Pending(object)) = store.delete(&key, &options)?;
+    let (Deletion::Gone(object) | Deletion::Pending(object)) = store.delete_object(&key, &options, user)?;
     let status =
         json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
     Ok(Done { response: answer::value(201, &status, accept), revision: object.revision() })
@@ -88,7 +92,7 @@ fn take_disruption(store: &Store, pod: &Stored, dry_run: bool) -> Result<(), Api
     Err(refusal("", why, 1))
 }
 
-fn budget_of(store: &Store, pod: &Stored) -> Result<Option<std::sync::Arc<Stored>>, ApiError> {
+fn budget_of(store: &Store, pod: &Stored) -> Result<Option<Arc<Stored>>, ApiError> {
     let namespace = Key::of(&BUDGETS, pod).namespace;
     let mut budgets = store.list(&BUDGETS, Some(&namespace)).items;
     budgets.retain(|budget| {

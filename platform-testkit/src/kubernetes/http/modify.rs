@@ -1,6 +1,7 @@
 //! POST, PUT, PATCH and DELETE.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, Method, header};
@@ -11,6 +12,7 @@ use super::read::{Selection, key};
 use super::request::{self, Accept, Parameters, Target};
 use super::scale;
 use super::table::Include;
+use crate::kubernetes::auth::User;
 use crate::kubernetes::deletion::{DeleteOptions, Deletion, Propagation, timestamp};
 use crate::kubernetes::error::{ApiError, Cause};
 use crate::kubernetes::resource::Resource;
@@ -46,12 +48,13 @@ impl Done {
 
 pub(super) fn create(
     store: &Store,
+    user: &Arc<User>,
     target: &Target,
     query: &Parameters,
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Done, ApiError> {
-    let options = query.write_options(headers, "CreateOptions")?;
+    let options = query.write_options(user, headers, "CreateOptions")?;
     let accept = Accept::parse(headers)?;
     let resource = &target.resource;
     let object = object_of(resource, headers, body)?;
@@ -65,12 +68,13 @@ pub(super) fn create(
 
 pub(super) fn replace(
     store: &Store,
+    user: &Arc<User>,
     target: &Target,
     query: &Parameters,
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Done, ApiError> {
-    let options = with_subresource(query.write_options(headers, "UpdateOptions")?, target);
+    let options = with_subresource(query.write_options(user, headers, "UpdateOptions")?, target);
     let accept = Accept::parse(headers)?;
     let (resource, key) = (&target.resource, key(target));
     if target.subresource.as_deref() == Some("scale") {
@@ -93,12 +97,13 @@ pub(super) fn replace(
 
 pub(super) fn patch(
     store: &Store,
+    user: &Arc<User>,
     target: &Target,
     query: &Parameters,
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Done, ApiError> {
-    let options = with_subresource(query.write_options(headers, "PatchOptions")?, target);
+    let options = with_subresource(query.write_options(user, headers, "PatchOptions")?, target);
     let accept = Accept::parse(headers)?;
     let resource = &target.resource;
     let patch = Patch::parse(resource, query, headers, body)?;
@@ -141,6 +146,7 @@ pub(super) fn patch(
 
 pub(super) fn delete(
     store: &Store,
+    user: &Arc<User>,
     target: &Target,
     query: &Parameters,
     headers: &HeaderMap,
@@ -152,7 +158,7 @@ pub(super) fn delete(
     if target.subresource.is_some() {
         return Err(ApiError::method_not_allowed());
     }
-    match store.delete(&key, &options)? {
+    match store.delete_object(&key, &options, user)? {
         Deletion::Pending(object) => {
             let response = answer::object(200, &target.resource, &object, accept);
             Ok(Done { response, revision: object.revision() })
@@ -174,6 +180,7 @@ pub(super) fn delete(
 
 pub(super) fn delete_collection(
     store: &Store,
+    user: &Arc<User>,
     target: &Target,
     query: &Parameters,
     headers: &HeaderMap,
@@ -190,7 +197,8 @@ pub(super) fn delete_collection(
     let listing = store.list(&resource.id, target.namespace.as_deref());
     let mut deleted = Vec::new();
     for object in listing.items.into_iter().filter(|object| selection.selects(object)) {
-        match store.delete(&crate::kubernetes::state::Key::of(&resource.id, &object), &options) {
+        let key = crate::kubernetes::state::Key::of(&resource.id, &object);
+        match store.delete_object(&key, &options, user) {
             Ok(Deletion::Gone(object) | Deletion::Pending(object)) => deleted.push(object),
             Err(error) if error.code == 404 => {}
             Err(error) => return Err(error),
