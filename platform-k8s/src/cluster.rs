@@ -7,6 +7,7 @@ use crate::{
         proxy,
         resource::Discovery,
     },
+    isolation::guard,
     readiness,
 };
 use async_trait::async_trait;
@@ -119,12 +120,16 @@ impl Cluster for KubeCluster {
 
     async fn wait_ready(&self, objects: &[ObjectRef], deadline: Duration, progress: &Progress) -> Result<()> {
         let until = Instant::now() + deadline;
-        readiness::wait_ready(&self.api, &self.discovery, objects, until, progress).await
+        readiness::wait_ready(&self.api, &self.discovery, objects, until, progress).await?;
+        guard::wait_active(&self.api, objects, until, progress).await
     }
 
     async fn delete_set(&self, name: &str, options: &ApplyOptions) -> Result<DeleteReport> {
         let until = Instant::now() + options.deadline;
-        let work = apply::delete_set(&self.api, &self.discovery, name, options, until);
+        let work = async {
+            guard::refuse_unconfirmed(&self.api, name, options).await?;
+            apply::delete_set(&self.api, &self.discovery, name, options, until).await
+        };
         // It knows the deadline and says what is left at it.
         self.within(options.deadline + GRACE, "delete", format!("set {name}"), work).await
     }

@@ -1,16 +1,22 @@
 //! The orchestrator: connects to clusters and renders the platform's words to Kubernetes objects.
 
-use crate::{cluster::KubeCluster, components, connection, labels, render};
+use crate::{cluster::KubeCluster, components, connection, isolation, labels, render};
 use async_trait::async_trait;
 use platform_core::{
     Application, Image, ImageOverrides, Result,
     cluster::{Cluster, ClusterAccess},
     component::{Component, ComponentSpec},
+    event::Progress,
+    isolation::{Attempt, Contents},
     manifest::Manifest,
-    orchestrator::{IsolationScope, Orchestrator, Placement},
+    name::{Namespace, PlatformName},
+    orchestrator::{IsolatedCluster, IsolationScope, Orchestrator, Placement},
 };
 use serde_json::Value;
 use std::sync::Arc;
+
+/// Without its registry.
+const PROBE_IMAGE: &str = "library/busybox:1.37.0";
 
 /// Kubernetes as the platform's orchestrator.
 ///
@@ -27,6 +33,7 @@ pub struct Kubernetes {
     images: ImageOverrides,
     ingress_class: Option<String>,
     ingress_namespace: Option<String>,
+    probe_image: Option<Image>,
 }
 
 impl Default for Kubernetes {
@@ -37,6 +44,7 @@ impl Default for Kubernetes {
             images: ImageOverrides::default(),
             ingress_class: None,
             ingress_namespace: None,
+            probe_image: None,
         }
     }
 }
@@ -98,11 +106,27 @@ impl Kubernetes {
         self
     }
 
+    /// Sets the image of the pods by which [`Platform::verify`](platform_core::Platform::verify) tries the network. It must have `sh`,
+    /// `timeout`, `wget` and `httpd` as BusyBox has them. Default: `docker.io/library/busybox:1.37.0`, from the mirror if there is one.
+    #[must_use]
+    pub fn probe_image(mut self, image: Image) -> Self {
+        self.probe_image = Some(image);
+        self
+    }
+
     /// Like [`Orchestrator::connect`], with the type that has kube's client inside.
     pub fn connect_kube(&self, access: &ClusterAccess) -> Result<KubeCluster> {
         let client = connection::client::client(access)?;
         let api = connection::api::Api::new(client, &self.field_manager, self.concurrency);
         Ok(KubeCluster::new(access.cluster.clone(), api))
+    }
+
+    fn image_of_probes(&self) -> Result<Image> {
+        if let Some(image) = &self.probe_image {
+            return Ok(image.clone());
+        }
+        let registry = self.registry_mirror.as_deref().unwrap_or("docker.io");
+        Image::parse(format!("{}/{PROBE_IMAGE}", registry.trim_end_matches('/')))
     }
 }
 
@@ -114,6 +138,19 @@ impl Orchestrator for Kubernetes {
 
     fn isolation(&self, scope: &IsolationScope) -> Result<Vec<Manifest>> {
         render::isolation(scope)
+    }
+
+    async fn try_isolation(&self, clusters: &[IsolatedCluster], progress: &Progress) -> Result<Vec<Attempt>> {
+        isolation::verify(self, &self.image_of_probes()?, clusters, progress).await
+    }
+
+    async fn contents(
+        &self,
+        cluster: &dyn Cluster,
+        platform: &PlatformName,
+        namespace: Option<&Namespace>,
+    ) -> Result<Contents> {
+        isolation::contents(cluster, platform, namespace).await
     }
 
     fn application(

@@ -13,9 +13,10 @@ mod release;
 mod spec;
 mod status;
 mod validation;
+mod verify;
 
 pub use apply::{Applied, Applying, ObjectCounts};
-pub use blast_radius::{BlastRadius, DeletionTarget};
+pub use blast_radius::{BlastRadius, DeletionTarget, LiveBlastRadius};
 pub use builder::PlatformBuilder;
 pub use destroy::Confirmation;
 pub use drift::{DriftReport, SetDrift};

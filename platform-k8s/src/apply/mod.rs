@@ -16,7 +16,7 @@ mod review;
 mod stage;
 mod write;
 
-pub(crate) use applyset::list_sets;
+pub(crate) use applyset::{ApplySet, list_sets};
 pub(crate) use delete::delete_set;
 pub(crate) use drift::drift;
 pub(crate) use review::diff;
