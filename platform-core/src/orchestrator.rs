@@ -7,6 +7,7 @@ use crate::{
     environment::Environment,
     error::Result,
     image::Image,
+    image_overrides::ImageOverrides,
     isolation::Isolation,
     manifest::Manifest,
     name::{ApplicationName, ClusterName, Namespace, PlatformName},
@@ -94,6 +95,11 @@ pub trait Orchestrator: Send + Sync + fmt::Debug {
 
     /// The image that `object`, a workload rendered by [`application`](Self::application), runs; `None` for other objects.
     fn running_image(&self, application: &Application, object: &serde_json::Value) -> Option<Image>;
+
+    /// What the images of components are replaced by; components that name theirs themselves are left alone. Default: nothing.
+    fn image_overrides(&self) -> ImageOverrides {
+        ImageOverrides::default()
+    }
 
     /// The catalogue's component of a spec; [`Invalid`](crate::ErrorKind::Invalid), naming what there is, for an unknown name or version.
     fn component(&self, spec: &ComponentSpec) -> Result<Arc<dyn Component>>;

@@ -3,7 +3,7 @@
 use crate::{cluster::KubeCluster, components, connection, labels, render};
 use async_trait::async_trait;
 use platform_core::{
-    Application, Image, Result,
+    Application, Image, ImageOverrides, Result,
     cluster::{Cluster, ClusterAccess},
     component::{Component, ComponentSpec},
     manifest::Manifest,
@@ -24,7 +24,7 @@ use std::sync::Arc;
 pub struct Kubernetes {
     field_manager: String,
     concurrency: usize,
-    registry_mirror: Option<String>,
+    images: ImageOverrides,
     ingress_class: Option<String>,
     ingress_namespace: Option<String>,
 }
@@ -34,7 +34,7 @@ impl Default for Kubernetes {
         Self {
             field_manager: labels::MANAGER.to_owned(),
             concurrency: Self::DEFAULT_CONCURRENCY,
-            registry_mirror: None,
+            images: ImageOverrides::default(),
             ingress_class: None,
             ingress_namespace: None,
         }
@@ -61,10 +61,25 @@ impl Kubernetes {
     }
 
     /// Takes the images of the catalogue's components from a mirror: `HOST[:PORT][/PATH]` stands in place of the registry's host.
-    /// Images that are named by a component's spec or an application are left as they are.
+    /// Images that are named by a component itself, by [`image`](Self::image) or by an application are left as they are.
     #[must_use]
     pub fn registry_mirror(mut self, mirror: impl Into<String>) -> Self {
-        self.registry_mirror = Some(mirror.into());
+        self.images = self.images.mirror(mirror);
+        self
+    }
+
+    /// Sets the image of all containers of this name in the catalogue's components: `prometheus`. Components that name theirs themselves
+    /// are left as they are.
+    #[must_use]
+    pub fn image(mut self, container: impl Into<String>, image: Image) -> Self {
+        self.images = self.images.image(container, image);
+        self
+    }
+
+    /// Sets many images at once, as [`ImageOverrides::from_file`] reads them, beside those that are set already.
+    #[must_use]
+    pub fn images(mut self, images: ImageOverrides) -> Self {
+        self.images = self.images.and(images);
         self
     }
 
@@ -118,7 +133,11 @@ impl Orchestrator for Kubernetes {
         render::running_image(application, object)
     }
 
+    fn image_overrides(&self) -> ImageOverrides {
+        self.images.clone()
+    }
+
     fn component(&self, spec: &ComponentSpec) -> Result<Arc<dyn Component>> {
-        components::find(spec, self.registry_mirror.as_deref())
+        components::find(spec)
     }
 }

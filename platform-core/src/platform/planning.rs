@@ -167,7 +167,8 @@ impl Inner {
             layout.spec.name.clone(),
             layout.spec.role.clone(),
             namespace,
-        );
+        )
+        .images(self.orchestrator.image_overrides());
         ManifestSet::new(component_set_name(component.name().as_str()), component.manifests(&target)?)
     }
 
