@@ -367,6 +367,9 @@ impl Inner {
                 if change == ClusterChange::Unchanged {
                     return Ok(StepDone::unchanged("it is as wanted"));
                 }
+                if change == ClusterChange::Create {
+                    provider.preflight().await?;
+                }
                 let status = provider.create(&spec, &context.progress).await?;
                 let version = status.kubernetes_version.unwrap_or_default();
                 Ok(StepDone::changed(format!(
