@@ -199,4 +199,3 @@ async fn destroy(platform: &Platform, provider: &Provider, confirm: Option<Strin
     provider.clean_up().await?;
     Ok(())
 }
-

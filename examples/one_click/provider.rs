@@ -17,7 +17,11 @@ pub(crate) enum Provider {
 }
 
 impl Provider {
-    pub(crate) async fn open(options: &Options, spec: &PlatformSpec, images: &ImageOverrides) -> Result<Self> {
+    pub(crate) async fn open(
+        options: &Options,
+        spec: &PlatformSpec,
+        images: &ImageOverrides,
+    ) -> Result<Self> {
         match options.provider {
             ProviderName::Embedded => Ok(Self::Embedded(match &options.state {
                 Some(directory) => EmbeddedProvider::builder().state_dir(directory).open().await?,

@@ -30,8 +30,7 @@ pub(crate) fn real(images: &ImageOverrides) -> Result<PlatformSpec> {
         api1.args = vec!["-listen=:8080".to_owned(), "-text=hello from api1".to_owned()];
         api1
     };
-    let environments =
-        vec![Environment::new("testing")?, Environment::new("production")?.protected(true)];
+    let environments = vec![Environment::new("testing")?, Environment::new("production")?.protected(true)];
     shop(environments, &["node-exporter", "kube-state-metrics", "prometheus"], api1.port(8080))
 }
 

@@ -10,7 +10,10 @@ use platform_telemetry::{
 use std::{sync::Arc, time::Duration};
 use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
 
-pub(crate) fn telemetry(options: &Options, events: TracingSource) -> platform_core::Result<EmbeddedTelemetry> {
+pub(crate) fn telemetry(
+    options: &Options,
+    events: TracingSource,
+) -> platform_core::Result<EmbeddedTelemetry> {
     let demonstration = AlertRule::new(
         "CpuInUse",
         cpu_percent(Duration::from_secs(60)),
