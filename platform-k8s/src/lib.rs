@@ -8,6 +8,7 @@
 //!   readiness     kstatus's rules, the reasons of pods, waiting by watches
 //! render        applications and isolation as objects
 //! components    the catalogue: node exporter, kube-state-metrics
+//! kind          KindProvider: clusters in containers of this machine
 //! labels        every label and annotation that is written
 //! ```
 //!
@@ -41,6 +42,8 @@ mod apply;
 mod cluster;
 pub mod components;
 mod connection;
+#[cfg(unix)]
+pub mod kind;
 pub mod labels;
 mod orchestrator;
 mod readiness;

@@ -6,4 +6,5 @@ pub(crate) mod error;
 mod kubeconfig;
 pub(crate) mod resource;
 
+pub(crate) use kubeconfig::access_from;
 pub use kubeconfig::access_from_kubeconfig;
