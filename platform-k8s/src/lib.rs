@@ -9,6 +9,7 @@
 //! render        applications and isolation as objects
 //! isolation     whether it holds, the deletion guard, what a deletion would take with it
 //! components    the catalogue: node exporter, kube-state-metrics
+//! kind          KindProvider: clusters in containers of this machine
 //! labels        every label and annotation that is written
 //! ```
 //!
@@ -43,6 +44,8 @@ mod cluster;
 pub mod components;
 mod connection;
 mod isolation;
+#[cfg(unix)]
+pub mod kind;
 pub mod labels;
 mod orchestrator;
 mod readiness;

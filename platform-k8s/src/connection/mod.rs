@@ -7,4 +7,5 @@ mod kubeconfig;
 pub(crate) mod proxy;
 pub(crate) mod resource;
 
+pub(crate) use kubeconfig::access_from;
 pub use kubeconfig::access_from_kubeconfig;
