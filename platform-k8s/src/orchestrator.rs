@@ -15,8 +15,9 @@ use platform_core::{
 use serde_json::Value;
 use std::sync::Arc;
 
-/// Without its registry.
-const PROBE_IMAGE: &str = "library/busybox:1.37.0";
+/// The name of the container that tries the network.
+const PROBE: &str = "probe";
+const PROBE_IMAGE: &str = "docker.io/library/busybox:1.37.0";
 
 /// Kubernetes as the platform's orchestrator.
 ///
@@ -33,7 +34,6 @@ pub struct Kubernetes {
     images: ImageOverrides,
     ingress_class: Option<String>,
     ingress_namespace: Option<String>,
-    probe_image: Option<Image>,
 }
 
 impl Default for Kubernetes {
@@ -44,7 +44,6 @@ impl Default for Kubernetes {
             images: ImageOverrides::default(),
             ingress_class: None,
             ingress_namespace: None,
-            probe_image: None,
         }
     }
 }
@@ -106,12 +105,11 @@ impl Kubernetes {
         self
     }
 
-    /// Sets the image of the pods by which [`Platform::verify`](platform_core::Platform::verify) tries the network. It must have `sh`,
-    /// `timeout`, `wget` and `httpd` as BusyBox has them. Default: `docker.io/library/busybox:1.37.0`, from the mirror if there is one.
+    /// Sets the image of the pods by which [`Platform::verify`](platform_core::Platform::verify) tries the network, as [`image`](Self::image) does for
+    /// `probe`. It must have `sh`, `timeout`, `wget` and `httpd` as BusyBox has them. Default: `docker.io/library/busybox:1.37.0`.
     #[must_use]
-    pub fn probe_image(mut self, image: Image) -> Self {
-        self.probe_image = Some(image);
-        self
+    pub fn probe_image(self, image: Image) -> Self {
+        self.image(PROBE, image)
     }
 
     /// Like [`Orchestrator::connect`], with the type that has kube's client inside.
@@ -122,11 +120,7 @@ impl Kubernetes {
     }
 
     fn image_of_probes(&self) -> Result<Image> {
-        if let Some(image) = &self.probe_image {
-            return Ok(image.clone());
-        }
-        let registry = self.registry_mirror.as_deref().unwrap_or("docker.io");
-        Image::parse(format!("{}/{PROBE_IMAGE}", registry.trim_end_matches('/')))
+        self.images.resolve(PROBE, &Image::parse(PROBE_IMAGE)?)
     }
 }
 
