@@ -15,7 +15,7 @@ use platform_core::{
 use serde_json::Value;
 use std::sync::Arc;
 
-/// What tries the network, among the images that are set.
+/// The name of the container that tries the network.
 const PROBE: &str = "probe";
 const PROBE_IMAGE: &str = "docker.io/library/busybox:1.37.0";
 
@@ -105,9 +105,8 @@ impl Kubernetes {
         self
     }
 
-    /// Sets the image of the pods by which [`Platform::verify`](platform_core::Platform::verify) tries the network. It must have `sh`,
-    /// `timeout`, `wget` and `httpd` as BusyBox has them. Default: the one that is called `probe` among [`images`](Self::images), or else
-    /// `docker.io/library/busybox:1.37.0`, from the mirror if there is one.
+    /// Sets the image of the pods by which [`Platform::verify`](platform_core::Platform::verify) tries the network, as [`image`](Self::image) does for
+    /// `probe`. It must have `sh`, `timeout`, `wget` and `httpd` as BusyBox has them. Default: `docker.io/library/busybox:1.37.0`.
     #[must_use]
     pub fn probe_image(self, image: Image) -> Self {
         self.image(PROBE, image)
