@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::auth::User;
+use super::auth::{User, check_escalation};
 use super::decode::{self, FieldValidation};
 use super::deletion::timestamp;
 use super::error::ApiError;
@@ -22,7 +22,6 @@ use super::strategy;
 /// Who writes, and how strictly.
 #[derive(Debug, Clone)]
 pub(super) struct WriteOptions {
-    #[allow(dead_code)] // read by what checks a write by its author
     pub(super) user: Arc<User>,
     pub(super) manager: String,
     pub(super) dry_run: bool,
@@ -141,6 +140,7 @@ impl Store {
         }
         let validation = if applied { FieldValidation::Declared } else { options.validation };
         let warnings = decode::accept(resource, &mut object, validation)?;
+        check_escalation(self, &options.user, resource, namespace, None, &object)?;
         strategy::drop_status(resource, &mut object);
         if !applied {
             // Nobody owns what the server adds from here on.
@@ -192,6 +192,8 @@ impl Store {
         metadata::for_update(resource, live, &mut object)?;
         let validation = if applied { FieldValidation::Declared } else { options.validation };
         let warnings = decode::accept(resource, &mut object, validation)?;
+        let namespace = live["metadata"]["namespace"].as_str().unwrap_or_default();
+        check_escalation(self, &options.user, resource, namespace, Some(live.value()), &object)?;
         if !applied {
             let time = timestamp(now);
             let api_version = resource.api_version();
