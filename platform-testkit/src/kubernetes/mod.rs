@@ -4,6 +4,7 @@
 //! ```text
 //! server       what users start, address and stop
 //! http         what a request means: paths, media types, tables, discovery
+//! admission    what the cluster lets be written: policies, quotas, limits, Pod Security
 //! write        the way of an object into the store: decode, default, validate, track managers
 //! store        objects, versions, watches; the handle that controllers use
 //! semantics    pure rules: server-side apply, strategic merge, selectors, validation
@@ -16,6 +17,7 @@
 //! The cluster is simulated: nothing runs in its pods. What it promises is the API: objects, versions, conflicts,
 //! watches and status as a real control plane gives them.
 
+mod admission;
 mod auth;
 mod bootstrap;
 mod builtin;

@@ -40,6 +40,7 @@ use super::store::Store;
 
 pub(super) use self::connection::{Connection, Listener};
 pub(super) use self::request::percent_decoded;
+pub(super) use self::scale::of as scale_of;
 
 /// The version that the server says it is: clients choose what they send by it.
 pub(super) const GIT_VERSION: &str = "v1.34.0+embedded";

@@ -13,7 +13,7 @@ use super::request::{self, Accept, Parameters, Target};
 use super::scale;
 use super::table::Include;
 use crate::kubernetes::auth::{self, ResourceAccess, User};
-use crate::kubernetes::deletion::{DeleteOptions, Deletion, Propagation, timestamp};
+use crate::kubernetes::deletion::{DeleteOptions, Deleted, Deletion, Propagation, timestamp};
 use crate::kubernetes::error::{ApiError, Cause};
 use crate::kubernetes::resource::Resource;
 use crate::kubernetes::semantics::apply::{self, ApplyContext, ApplyError};
@@ -36,13 +36,18 @@ impl Done {
         } else {
             answer::object(code, &target.resource, &written.object, accept)
         };
-        for warning in &written.warnings {
-            let text = format!("299 - \"{}\"", warning.replace('\\', "\\\\").replace('"', "\\\""));
-            if let Ok(value) = HeaderValue::from_str(&text) {
-                response.headers_mut().append(header::WARNING, value);
-            }
-        }
+        warn(&mut response, &written.warnings);
         Self { response, revision: written.object.revision() }
+    }
+}
+
+/// Tells warnings in headers.
+pub(super) fn warn(response: &mut Response, warnings: &[String]) {
+    for warning in warnings {
+        let text = format!("299 - \"{}\"", warning.replace('\\', "\\\\").replace('"', "\\\""));
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            response.headers_mut().append(header::WARNING, value);
+        }
     }
 }
 
@@ -167,10 +172,10 @@ pub(super) fn delete(
     if target.subresource.is_some() {
         return Err(ApiError::method_not_allowed());
     }
-    match store.delete_object(&key, &options, user)? {
+    let Deleted { deletion, warnings } = store.delete_object(&key, &options, user)?;
+    let (mut response, revision) = match deletion {
         Deletion::Pending(object) => {
-            let response = answer::object(200, &target.resource, &object, accept);
-            Ok(Done { response, revision: object.revision() })
+            (answer::object(200, &target.resource, &object, accept), object.revision())
         }
         Deletion::Gone(object) => {
             let mut details =
@@ -182,9 +187,11 @@ pub(super) fn delete(
                 "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details,
             });
             let accept = Accept { form: super::request::Form::Object, ..accept };
-            Ok(Done { response: answer::value(200, &status, accept), revision: object.revision() })
+            (answer::value(200, &status, accept), object.revision())
         }
-    }
+    };
+    warn(&mut response, &warnings);
+    Ok(Done { response, revision })
 }
 
 pub(super) fn delete_collection(
@@ -204,18 +211,25 @@ pub(super) fn delete_collection(
     let accept = Accept::parse(headers)?;
     let selection = Selection::parse(target, query)?;
     let listing = store.list(&resource.id, target.namespace.as_deref());
-    let mut deleted = Vec::new();
+    let (mut deleted, mut warnings) = (Vec::new(), Vec::new());
     for object in listing.items.into_iter().filter(|object| selection.selects(object)) {
         let key = crate::kubernetes::state::Key::of(&resource.id, &object);
         match store.delete_object(&key, &options, user) {
-            Ok(Deletion::Gone(object) | Deletion::Pending(object)) => deleted.push(object),
+            Ok(Deleted { deletion: Deletion::Gone(object) | Deletion::Pending(object), warnings: more }) => {
+                deleted.push(object);
+                warnings.extend(
+                    more.into_iter().filter(|warning| !warnings.contains(warning)).collect::<Vec<_>>(),
+                );
+            }
             Err(error) if error.code == 404 => {}
             Err(error) => return Err(error),
         }
     }
     let revision = store.revision();
     let meta = ListMeta { revision, ..ListMeta::default() };
-    Ok(Done { response: answer::list(resource, &deleted, &meta, accept, Include::Metadata), revision })
+    let mut response = answer::list(resource, &deleted, &meta, accept, Include::Metadata);
+    warn(&mut response, &warnings);
+    Ok(Done { response, revision })
 }
 
 /// A patch in one of its four forms.

@@ -158,7 +158,8 @@ impl Parameters {
             }
         };
         let dry_run = self.dry_run(options)?;
-        Ok(WriteOptions { user: user.clone(), manager, dry_run, validation, subresource: None })
+        let named = self.get("fieldManager").is_some();
+        Ok(WriteOptions { user: user.clone(), manager, named, dry_run, validation, subresource: None })
     }
 }
 
