@@ -3,6 +3,7 @@
 // Helpers of tests fail as tests do.
 #![allow(clippy::expect_used, clippy::panic, clippy::needless_pass_by_value)]
 
+mod admission;
 mod apply;
 mod crud;
 mod custom;

@@ -3,6 +3,7 @@
 mod answer;
 mod connection;
 mod discovery;
+mod document;
 mod eviction;
 mod json_path;
 mod log;
@@ -37,6 +38,7 @@ use super::requests::Requests;
 use super::store::Store;
 
 pub(super) use self::connection::{Connection, Listener};
+pub(super) use self::document::Repeated;
 pub(super) use self::scale::of as scale_of;
 
 /// The version that the server says it is: clients choose what they send by it.
