@@ -42,8 +42,13 @@ async fn refuses(scope: &Scope<'_>, object: &Value, field: &str, reason: &str) -
 /// A deployment that differs at a pointer.
 fn with(pointer: &str, value: Value) -> Result<Value, String> {
     let mut object = deployment("a");
+    if let Some(place) = object.pointer_mut(pointer) {
+        *place = value;
+        return Ok(object);
+    }
     let (parent, field) = pointer.rsplit_once('/').ok_or("a pointer has a slash")?;
-    object.pointer_mut(parent).ok_or_else(|| format!("no {parent}"))?[field] = value;
+    let fields = object.pointer_mut(parent).and_then(Value::as_object_mut);
+    fields.ok_or_else(|| format!("no object at {parent}"))?.insert(field.to_owned(), value);
     Ok(object)
 }
 
