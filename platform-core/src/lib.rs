@@ -40,7 +40,8 @@
 //! # What is wanted
 //!
 //! - [`PlatformSpec`], [`Environment`], [`ControlPlane`], [`Application`] and [`component`]: a platform as a value, read from YAML, TOML or JSON.
-//! - [`Isolation`]: what keeps environments apart; [`platform::BlastRadius`]: what a deletion would take with it.
+//! - [`Isolation`]: what keeps environments apart, and [`isolation::IsolationReport`] whether it does; [`platform::BlastRadius`]: what a deletion
+//!   would take with it.
 //! - [`name`], [`Image`], [`Quantity`]: words that are checked where they enter.
 //!
 //! # What is done
@@ -73,7 +74,8 @@ pub mod error;
 pub mod event;
 pub mod execution;
 mod image;
-mod isolation;
+mod image_overrides;
+pub mod isolation;
 pub mod manifest;
 pub mod name;
 pub mod orchestrator;
@@ -87,6 +89,7 @@ pub use application::Application;
 pub use environment::{ControlPlane, Environment, Quota};
 pub use error::{Error, ErrorKind, Result};
 pub use image::Image;
+pub use image_overrides::ImageOverrides;
 pub use isolation::Isolation;
 pub use plan::Plan;
 pub use platform::{Confirmation, Platform, PlatformBuilder, PlatformSpec};

@@ -1,16 +1,23 @@
 //! The orchestrator: connects to clusters and renders the platform's words to Kubernetes objects.
 
-use crate::{cluster::KubeCluster, components, connection, labels, render};
+use crate::{cluster::KubeCluster, components, connection, isolation, labels, render};
 use async_trait::async_trait;
 use platform_core::{
-    Application, Image, Result,
+    Application, Image, ImageOverrides, Result,
     cluster::{Cluster, ClusterAccess},
     component::{Component, ComponentSpec},
+    event::Progress,
+    isolation::{Attempt, Contents},
     manifest::Manifest,
-    orchestrator::{IsolationScope, Orchestrator, Placement},
+    name::{Namespace, PlatformName},
+    orchestrator::{IsolatedCluster, IsolationScope, Orchestrator, Placement},
 };
 use serde_json::Value;
 use std::sync::Arc;
+
+/// The name of the container that tries the network.
+const PROBE: &str = "probe";
+const PROBE_IMAGE: &str = "docker.io/library/busybox:1.37.0";
 
 /// Kubernetes as the platform's orchestrator.
 ///
@@ -24,7 +31,7 @@ use std::sync::Arc;
 pub struct Kubernetes {
     field_manager: String,
     concurrency: usize,
-    registry_mirror: Option<String>,
+    images: ImageOverrides,
     ingress_class: Option<String>,
     ingress_namespace: Option<String>,
 }
@@ -34,7 +41,7 @@ impl Default for Kubernetes {
         Self {
             field_manager: labels::MANAGER.to_owned(),
             concurrency: Self::DEFAULT_CONCURRENCY,
-            registry_mirror: None,
+            images: ImageOverrides::default(),
             ingress_class: None,
             ingress_namespace: None,
         }
@@ -61,10 +68,25 @@ impl Kubernetes {
     }
 
     /// Takes the images of the catalogue's components from a mirror: `HOST[:PORT][/PATH]` stands in place of the registry's host.
-    /// Images that are named by a component's spec or an application are left as they are.
+    /// Images that are named by a component itself, by [`image`](Self::image) or by an application are left as they are.
     #[must_use]
     pub fn registry_mirror(mut self, mirror: impl Into<String>) -> Self {
-        self.registry_mirror = Some(mirror.into());
+        self.images = self.images.mirror(mirror);
+        self
+    }
+
+    /// Sets the image of all containers of this name in the catalogue's components: `prometheus`. Components that name theirs themselves
+    /// are left as they are.
+    #[must_use]
+    pub fn image(mut self, container: impl Into<String>, image: Image) -> Self {
+        self.images = self.images.image(container, image);
+        self
+    }
+
+    /// Sets many images at once, as [`ImageOverrides::from_file`] reads them, beside those that are set already.
+    #[must_use]
+    pub fn images(mut self, images: ImageOverrides) -> Self {
+        self.images = self.images.and(images);
         self
     }
 
@@ -83,11 +105,22 @@ impl Kubernetes {
         self
     }
 
+    /// Sets the image of the pods by which [`Platform::verify`](platform_core::Platform::verify) tries the network, as [`image`](Self::image) does for
+    /// `probe`. It must have `sh`, `timeout`, `wget` and `httpd` as BusyBox has them. Default: `docker.io/library/busybox:1.37.0`.
+    #[must_use]
+    pub fn probe_image(self, image: Image) -> Self {
+        self.image(PROBE, image)
+    }
+
     /// Like [`Orchestrator::connect`], with the type that has kube's client inside.
     pub fn connect_kube(&self, access: &ClusterAccess) -> Result<KubeCluster> {
         let client = connection::client::client(access)?;
         let api = connection::api::Api::new(client, &self.field_manager, self.concurrency);
         Ok(KubeCluster::new(access.cluster.clone(), api))
+    }
+
+    fn image_of_probes(&self) -> Result<Image> {
+        self.images.resolve(PROBE, &Image::parse(PROBE_IMAGE)?)
     }
 }
 
@@ -99,6 +132,19 @@ impl Orchestrator for Kubernetes {
 
     fn isolation(&self, scope: &IsolationScope) -> Result<Vec<Manifest>> {
         render::isolation(scope)
+    }
+
+    async fn try_isolation(&self, clusters: &[IsolatedCluster], progress: &Progress) -> Result<Vec<Attempt>> {
+        isolation::verify(self, &self.image_of_probes()?, clusters, progress).await
+    }
+
+    async fn contents(
+        &self,
+        cluster: &dyn Cluster,
+        platform: &PlatformName,
+        namespace: Option<&Namespace>,
+    ) -> Result<Contents> {
+        isolation::contents(cluster, platform, namespace).await
     }
 
     fn application(
@@ -118,7 +164,11 @@ impl Orchestrator for Kubernetes {
         render::running_image(application, object)
     }
 
+    fn image_overrides(&self) -> ImageOverrides {
+        self.images.clone()
+    }
+
     fn component(&self, spec: &ComponentSpec) -> Result<Arc<dyn Component>> {
-        components::find(spec, self.registry_mirror.as_deref())
+        components::find(spec)
     }
 }

@@ -111,7 +111,7 @@ impl Inner {
     }
 
     /// Everything wanted in a cluster: isolation, components, applications, each with the sets before it.
-    async fn sets(
+    pub(super) async fn sets(
         &self,
         layout: &ClusterLayout,
         cluster: Option<&dyn Cluster>,
@@ -167,7 +167,8 @@ impl Inner {
             layout.spec.name.clone(),
             layout.spec.role.clone(),
             namespace,
-        );
+        )
+        .images(self.orchestrator.image_overrides());
         ManifestSet::new(component_set_name(component.name().as_str()), component.manifests(&target)?)
     }
 

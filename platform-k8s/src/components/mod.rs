@@ -1,39 +1,57 @@
 //! The catalogue: what the platform installs into clusters by name.
 //!
-//! A new component is a type that implements [`Component`] and a line in the catalogue's list. What a spec may override (version,
-//! scope, images) is handled once, by `Installation`.
+//! A component is a type alias of [`Installation`], made by `new` and changed by setters, or found by its name where a document lists it.
+//! A new one is a type of settings that implements `Program`, and a line in the catalogue's list; what all have in common is in `frame`.
+//!
+//! ```
+//! use platform_core::{Image, component::ComponentScope};
+//! use platform_k8s::components::NodeExporter;
+//!
+//! let exporter = NodeExporter::new()?
+//!     .in_scope(ComponentScope::Environments)
+//!     .image("node-exporter", Image::parse("registry.example.com/node-exporter:1")?);
+//! # let _ = exporter;
+//! # Ok::<(), platform_core::Error>(())
+//! ```
 
-mod installation;
+mod frame;
 mod kube_state_metrics;
 mod node_exporter;
 
-pub use kube_state_metrics::KubeStateMetrics;
-pub use node_exporter::NodeExporter;
+pub use frame::Installation;
+pub use kube_state_metrics::{KubeStateMetrics, KubeStateMetricsSettings};
+pub use node_exporter::{NodeExporter, NodeExporterSettings};
 
-use installation::{Defaults, Installation};
+use frame::{Defaults, Program};
 use platform_core::{
     Error, Result,
     component::{Component, ComponentSpec},
 };
 use std::sync::Arc;
 
-/// Makes a component of what a spec says.
-type Build = fn(Installation) -> Arc<dyn Component>;
+/// By name.
+const CATALOGUE: &[Entry] = &[Entry::of::<KubeStateMetricsSettings>(), Entry::of::<NodeExporterSettings>()];
 
-const CATALOGUE: [(&Defaults, Build); 2] = [
-    (&kube_state_metrics::DEFAULTS, |installation| Arc::new(KubeStateMetrics::with(installation))),
-    (&node_exporter::DEFAULTS, |installation| Arc::new(NodeExporter::with(installation))),
-];
+/// A component and how it is made of a document.
+struct Entry {
+    defaults: &'static Defaults,
+    of_spec: fn(&ComponentSpec) -> Result<Arc<dyn Component>>,
+}
+
+impl Entry {
+    const fn of<S: Program>() -> Self {
+        Self { defaults: S::DEFAULTS, of_spec: |spec| Ok(Arc::new(Installation::<S>::of_spec(spec)?)) }
+    }
+}
 
 /// The names of all components of the catalogue, sorted.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    CATALOGUE.iter().map(|(defaults, _)| defaults.name)
+    CATALOGUE.iter().map(|entry| entry.defaults.name)
 }
 
-/// The component that a spec names, its images taken from `mirror` where the spec names none.
-pub(crate) fn find(spec: &ComponentSpec, mirror: Option<&str>) -> Result<Arc<dyn Component>> {
-    let entry = CATALOGUE.iter().find(|(defaults, _)| spec.name == defaults.name);
-    let Some((defaults, build)) = entry else {
+/// The component that a spec names.
+pub(crate) fn find(spec: &ComponentSpec) -> Result<Arc<dyn Component>> {
+    let Some(entry) = CATALOGUE.iter().find(|entry| spec.name == entry.defaults.name) else {
         let known: Vec<&str> = names().collect();
         return Err(Error::invalid(format!(
             "there is no component {:?} in the catalogue",
@@ -41,67 +59,8 @@ pub(crate) fn find(spec: &ComponentSpec, mirror: Option<&str>) -> Result<Arc<dyn
         ))
         .help(format!("choose one of {}", known.join(", "))));
     };
-    Ok(build(Installation::of_spec(defaults, spec, mirror)?))
+    (entry.of_spec)(spec)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use platform_core::{
-        Image,
-        cluster::ClusterRole,
-        component::ComponentTarget,
-        name::{ClusterName, ComponentName, Namespace, PlatformName},
-    };
-
-    fn spec(name: &str) -> ComponentSpec {
-        ComponentSpec::new(ComponentName::new(name).unwrap())
-    }
-
-    fn text(component: &dyn Component) -> String {
-        let target = ComponentTarget::new(
-            PlatformName::new("shop").unwrap(),
-            ClusterName::new("shop-testing").unwrap(),
-            ClusterRole::ControlPlane,
-            Namespace::new("platform-system").unwrap(),
-        );
-        let manifests = component.manifests(&target).unwrap();
-        manifests.iter().map(|m| m.object().to_string()).collect()
-    }
-
-    #[test]
-    fn every_entry_is_found_by_its_name_and_renders() {
-        assert!(names().is_sorted());
-        for name in names() {
-            let component = find(&spec(name), None).unwrap();
-            assert_eq!(*component.name(), name);
-            assert!(text(&*component).contains(component.version()));
-        }
-        let error = find(&spec("nginx"), None).unwrap_err().to_string();
-        assert!(error.contains("node-exporter") && error.contains("kube-state-metrics"), "{error}");
-    }
-
-    #[test]
-    fn version_images_and_mirror_are_overridable() {
-        let mut versioned = spec("node-exporter");
-        versioned.version = Some("1.8.2".into());
-        let component = find(&versioned, Some("mirror.example.com:5000/hub")).unwrap();
-        assert_eq!(component.version(), "1.8.2");
-        assert!(
-            text(&*component).contains("\"mirror.example.com:5000/hub/prometheus/node-exporter:v1.8.2\"")
-        );
-
-        let mut imaged = spec("node-exporter");
-        imaged.images.insert("node-exporter".into(), Image::parse("own.example.com/ne:7").unwrap());
-        assert!(
-            text(&*find(&imaged, Some("mirror.example.com")).unwrap()).contains("\"own.example.com/ne:7\"")
-        );
-
-        let mut wrong = spec("node-exporter");
-        wrong.images.insert("sidecar".into(), Image::parse("a").unwrap());
-        assert!(find(&wrong, None).unwrap_err().to_string().contains("no container \"sidecar\""));
-        versioned.version = Some("latest".into());
-        assert!(find(&versioned, None).unwrap_err().to_string().contains("MAJOR.MINOR.PATCH"));
-        assert!(find(&spec("node-exporter"), Some("not a host")).is_err());
-    }
-}
+mod tests;
