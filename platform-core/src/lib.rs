@@ -40,7 +40,8 @@
 //! # What is wanted
 //!
 //! - [`PlatformSpec`], [`Environment`], [`ControlPlane`], [`Application`] and [`component`]: a platform as a value, read from YAML, TOML or JSON.
-//! - [`Isolation`]: what keeps environments apart; [`platform::BlastRadius`]: what a deletion would take with it.
+//! - [`Isolation`]: what keeps environments apart, and [`isolation::IsolationReport`] whether it does; [`platform::BlastRadius`]: what a deletion
+//!   would take with it.
 //! - [`name`], [`Image`], [`Quantity`]: words that are checked where they enter.
 //!
 //! # What is done
@@ -74,7 +75,7 @@ pub mod event;
 pub mod execution;
 mod image;
 mod image_overrides;
-mod isolation;
+pub mod isolation;
 pub mod manifest;
 pub mod name;
 pub mod orchestrator;

@@ -6,9 +6,10 @@ use crate::{
     component::{Component, ComponentSpec},
     environment::Environment,
     error::Result,
+    event::Progress,
     image::Image,
     image_overrides::ImageOverrides,
-    isolation::Isolation,
+    isolation::{Attempt, Contents, Isolation},
     manifest::Manifest,
     name::{ApplicationName, ClusterName, Namespace, PlatformName},
 };
@@ -71,6 +72,25 @@ impl IsolationScope {
     }
 }
 
+/// A running cluster whose isolation is to be tried.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct IsolatedCluster {
+    /// How it is reached, with the rights of the platform.
+    pub access: ClusterAccess,
+    /// The environments in it; none in the control plane.
+    pub scopes: Vec<IsolationScope>,
+    /// Whether its workloads are simulated, so that there is no network to try.
+    pub simulated: bool,
+}
+
+impl IsolatedCluster {
+    /// A cluster with its environments.
+    pub fn new(access: ClusterAccess, scopes: Vec<IsolationScope>, simulated: bool) -> Self {
+        Self { access, scopes, simulated }
+    }
+}
+
 /// Connects to clusters, and renders the platform's words to what a cluster understands.
 ///
 /// Implemented by `platform_k8s::Kubernetes`; called by [`Platform`](crate::Platform). Providers need no client by it, and core no Kubernetes.
@@ -84,6 +104,22 @@ pub trait Orchestrator: Send + Sync + fmt::Debug {
 
     /// What keeps an environment apart: namespaces, quotas, limits, roles, network policies.
     fn isolation(&self, scope: &IsolationScope) -> Result<Vec<Manifest>>;
+
+    /// Tries to cross every border between the environments of `clusters`, as a principal of each, and says how each attempt ended, in the order of
+    /// principals. Attempts are dry runs where that gives the same answer, and otherwise undone: what is left behind when the
+    /// future is dropped ends by itself and is removed by the next call.
+    ///
+    /// What cannot be tried is an attempt that was not made; an error is only what makes the whole impossible, such as a cluster that
+    /// does not answer.
+    async fn try_isolation(&self, clusters: &[IsolatedCluster], progress: &Progress) -> Result<Vec<Attempt>>;
+
+    /// What a namespace of a cluster, or the whole of it, holds, and whose of `platform` it is. Reads only.
+    async fn contents(
+        &self,
+        cluster: &dyn Cluster,
+        platform: &PlatformName,
+        namespace: Option<&Namespace>,
+    ) -> Result<Contents>;
 
     /// An application as it runs at a placement with `image`.
     fn application(

@@ -4,15 +4,18 @@ use crate::{
     apply,
     connection::{
         api::{Api, Request},
+        proxy,
         resource::Discovery,
     },
+    isolation::guard,
     readiness,
 };
 use async_trait::async_trait;
 use platform_core::{
     Error, ErrorKind, Result,
     cluster::{
-        ApplyOptions, ApplyReport, Cluster, DeleteReport, ListOptions, ObjectDiff, ObjectHealth, SetOwner,
+        ApplyOptions, ApplyReport, Cluster, DeleteReport, ListOptions, ObjectDiff, ObjectDrift, ObjectHealth,
+        ProxyRequest, SetOwner,
     },
     event::Progress,
     manifest::{ManifestSet, ObjectRef},
@@ -25,6 +28,8 @@ use tokio::time::Instant;
 
 /// How long reading may take, retries and pages included.
 const READ_DEADLINE: Duration = Duration::from_secs(60);
+/// How long something inside of a cluster may take to answer.
+const PROXY_DEADLINE: Duration = Duration::from_secs(30);
 /// How much later than a deadline work is cut off that minds the deadline itself.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -98,6 +103,11 @@ impl Cluster for KubeCluster {
         self.within(options.deadline, "plan", format!("set {}", set.name()), work).await
     }
 
+    async fn drift(&self, set: &ManifestSet, options: &ApplyOptions) -> Result<Vec<ObjectDrift>> {
+        let work = apply::drift(&self.api, &self.discovery, set, options);
+        self.within(options.deadline, "look for drift in", format!("set {}", set.name()), work).await
+    }
+
     async fn apply(&self, set: &ManifestSet, options: &ApplyOptions) -> Result<ApplyReport> {
         let work = apply::apply(&self.api, &self.discovery, set, options);
         self.within(options.deadline, "apply", format!("set {}", set.name()), work).await
@@ -110,12 +120,16 @@ impl Cluster for KubeCluster {
 
     async fn wait_ready(&self, objects: &[ObjectRef], deadline: Duration, progress: &Progress) -> Result<()> {
         let until = Instant::now() + deadline;
-        readiness::wait_ready(&self.api, &self.discovery, objects, until, progress).await
+        readiness::wait_ready(&self.api, &self.discovery, objects, until, progress).await?;
+        guard::wait_active(&self.api, objects, until, progress).await
     }
 
     async fn delete_set(&self, name: &str, options: &ApplyOptions) -> Result<DeleteReport> {
         let until = Instant::now() + options.deadline;
-        let work = apply::delete_set(&self.api, &self.discovery, name, options, until);
+        let work = async {
+            guard::refuse_unconfirmed(&self.api, name, options).await?;
+            apply::delete_set(&self.api, &self.discovery, name, options, until).await
+        };
         // It knows the deadline and says what is left at it.
         self.within(options.deadline + GRACE, "delete", format!("set {name}"), work).await
     }
@@ -153,5 +167,10 @@ impl Cluster for KubeCluster {
             Ok(items)
         };
         self.within(READ_DEADLINE, "list", format!("{kind} of {api_version}"), work).await
+    }
+
+    async fn proxy(&self, request: &ProxyRequest) -> Result<Vec<u8>> {
+        let work = proxy::get(self.api.client(), request);
+        self.within(PROXY_DEADLINE, "read", request.to_string(), work).await
     }
 }

@@ -24,6 +24,8 @@ pub const PROTECTED: &str = "platform.dev/protected";
 
 /// On the pods of components: a checksum of the files that configure them, so that they are made anew when these change.
 pub const CONFIGURATION: &str = "platform.dev/configuration";
+/// An annotation on a protected namespace that lets it be deleted; its value is the namespace's name.
+pub const CONFIRM_DELETION: &str = "platform.dev/confirm-deletion";
 
 /// On an ApplySet's parent: the set's id.
 pub const APPLYSET_ID: &str = "applyset.kubernetes.io/id";

@@ -7,7 +7,9 @@
 //!   apply         review by dry run, staged server-side apply, ApplySets (KEP-3659), pruning, deletion
 //!   readiness     kstatus's rules, the reasons of pods, waiting by watches
 //! render        applications and isolation as objects
+//! isolation     whether it holds, the deletion guard, what a deletion would take with it
 //! components    the catalogue: node exporter, kube-state-metrics
+//! kind          KindProvider: clusters in containers of this machine
 //! labels        every label and annotation that is written
 //! ```
 //!
@@ -41,6 +43,9 @@ mod apply;
 mod cluster;
 pub mod components;
 mod connection;
+mod isolation;
+#[cfg(unix)]
+pub mod kind;
 pub mod labels;
 mod orchestrator;
 mod readiness;

@@ -1,16 +1,23 @@
 //! The orchestrator: connects to clusters and renders the platform's words to Kubernetes objects.
 
-use crate::{cluster::KubeCluster, components, connection, labels, render};
+use crate::{cluster::KubeCluster, components, connection, isolation, labels, render};
 use async_trait::async_trait;
 use platform_core::{
     Application, Image, ImageOverrides, Result,
     cluster::{Cluster, ClusterAccess},
     component::{Component, ComponentSpec},
+    event::Progress,
+    isolation::{Attempt, Contents},
     manifest::Manifest,
-    orchestrator::{IsolationScope, Orchestrator, Placement},
+    name::{Namespace, PlatformName},
+    orchestrator::{IsolatedCluster, IsolationScope, Orchestrator, Placement},
 };
 use serde_json::Value;
 use std::sync::Arc;
+
+/// The name of the container that tries the network.
+const PROBE: &str = "probe";
+const PROBE_IMAGE: &str = "docker.io/library/busybox:1.37.0";
 
 /// Kubernetes as the platform's orchestrator.
 ///
@@ -98,11 +105,22 @@ impl Kubernetes {
         self
     }
 
+    /// Sets the image of the pods by which [`Platform::verify`](platform_core::Platform::verify) tries the network, as [`image`](Self::image) does for
+    /// `probe`. It must have `sh`, `timeout`, `wget` and `httpd` as BusyBox has them. Default: `docker.io/library/busybox:1.37.0`.
+    #[must_use]
+    pub fn probe_image(self, image: Image) -> Self {
+        self.image(PROBE, image)
+    }
+
     /// Like [`Orchestrator::connect`], with the type that has kube's client inside.
     pub fn connect_kube(&self, access: &ClusterAccess) -> Result<KubeCluster> {
         let client = connection::client::client(access)?;
         let api = connection::api::Api::new(client, &self.field_manager, self.concurrency);
         Ok(KubeCluster::new(access.cluster.clone(), api))
+    }
+
+    fn image_of_probes(&self) -> Result<Image> {
+        self.images.resolve(PROBE, &Image::parse(PROBE_IMAGE)?)
     }
 }
 
@@ -114,6 +132,19 @@ impl Orchestrator for Kubernetes {
 
     fn isolation(&self, scope: &IsolationScope) -> Result<Vec<Manifest>> {
         render::isolation(scope)
+    }
+
+    async fn try_isolation(&self, clusters: &[IsolatedCluster], progress: &Progress) -> Result<Vec<Attempt>> {
+        isolation::verify(self, &self.image_of_probes()?, clusters, progress).await
+    }
+
+    async fn contents(
+        &self,
+        cluster: &dyn Cluster,
+        platform: &PlatformName,
+        namespace: Option<&Namespace>,
+    ) -> Result<Contents> {
+        isolation::contents(cluster, platform, namespace).await
     }
 
     fn application(

@@ -1,7 +1,8 @@
 //! What is done in a cluster.
 
+use super::{ProxyRequest, drift::ObjectDrift};
 use crate::{
-    error::Result,
+    error::{Error, ErrorKind, Result},
     event::Progress,
     manifest::{ManifestSet, ObjectRef},
     name::{ClusterName, PlatformName},
@@ -277,4 +278,27 @@ pub trait Cluster: Send + Sync + fmt::Debug {
 
     /// Lists objects of a kind, in order of namespace and name, following pagination to the end.
     async fn list(&self, api_version: &str, kind: &str, options: &ListOptions) -> Result<Vec<Value>>;
+
+    /// What of a set is not as it was applied, object by object and field by field, with who changed it and when, in the order of the set.
+    /// Writes nothing. What the manifests changed since the last apply is not drift.
+    ///
+    /// Fails with [`Unsupported`](crate::ErrorKind::Unsupported) where nobody remembers who wrote what, which is the default.
+    async fn drift(&self, set: &ManifestSet, options: &ApplyOptions) -> Result<Vec<ObjectDrift>> {
+        let _ = options;
+        Err(Error::new(ErrorKind::Unsupported, "this cluster does not tell who changed what")
+            .operation("look for drift in")
+            .subject(format!("set {} in cluster {}", set.name(), self.name())))
+    }
+
+    /// Reads something inside of the cluster over HTTP, through the proxy of its API server, and answers with the body.
+    ///
+    /// Not tried again: what runs there may be gone. Fails with [`Unavailable`](crate::ErrorKind::Unavailable) where nothing answers or anything but 2xx is
+    /// answered, with [`NotFound`](crate::ErrorKind::NotFound) where there is no such pod, Service or node, with
+    /// [`Exhausted`](crate::ErrorKind::Exhausted) beyond the request's limit, and with [`Unsupported`](crate::ErrorKind::Unsupported) where nothing
+    /// really runs, which is the default.
+    async fn proxy(&self, request: &ProxyRequest) -> Result<Vec<u8>> {
+        Err(Error::new(ErrorKind::Unsupported, "nothing that answers runs in this cluster")
+            .operation("read")
+            .subject(format!("{request} in cluster {}", self.name())))
+    }
 }

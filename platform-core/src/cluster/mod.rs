@@ -3,14 +3,18 @@
 
 mod access;
 mod api;
+mod drift;
 mod provider;
+mod proxy;
 
 pub use access::{ClusterAccess, Credential, CredentialSource, NoCredential};
 pub use api::{
     ApplyOptions, ApplyReport, Cluster, DeleteReport, FieldChange, ListOptions, ObjectChange, ObjectDiff,
     ObjectHealth, ObjectOutcome, Readiness, SetOwner,
 };
+pub use drift::{Drift, FieldDrift, ObjectDrift};
 pub use provider::{
     ClusterChange, ClusterPhase, ClusterProvider, ClusterRole, ClusterSpec, ClusterStatus, Deletion,
     ProviderCapabilities,
 };
+pub use proxy::{ProxyRequest, ProxyTarget};

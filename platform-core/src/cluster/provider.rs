@@ -173,7 +173,7 @@ pub trait ClusterProvider: Send + Sync + fmt::Debug {
     /// What it can do.
     fn capabilities(&self) -> ProviderCapabilities;
 
-    /// Checks, without writing, that clusters can be created: programs, credentials, quotas, disk.
+    /// Checks, without writing, that clusters can be created: programs, credentials, quotas, disk. Called before a cluster is created.
     async fn preflight(&self) -> Result<()>;
 
     /// What [`create`](Self::create) would have to do. Reads only.

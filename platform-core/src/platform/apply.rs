@@ -288,7 +288,10 @@ impl Platform {
                 cluster: name.clone(),
                 namespaces: scope.namespaces.iter().map(|(n, _)| n.to_string()).collect(),
             }));
-            clusters.push(ClusterTopology { name, role: layout.spec.role, simulated, cluster });
+            let role = layout.spec.role;
+            let installed = inner.components.iter().filter(|component| component.scope().includes(&role));
+            let components = installed.map(|component| component.name().clone()).collect();
+            clusters.push(ClusterTopology { name, role, simulated, components, cluster });
         }
         let status: Arc<dyn StatusSource> = Arc::new(self.clone());
         Ok(Topology::new(inner.spec.name.clone(), environments, clusters, status))
@@ -363,6 +366,9 @@ impl Inner {
                 let change = provider.plan(&spec).await?;
                 if change == ClusterChange::Unchanged {
                     return Ok(StepDone::unchanged("it is as wanted"));
+                }
+                if change == ClusterChange::Create {
+                    provider.preflight().await?;
                 }
                 let status = provider.create(&spec, &context.progress).await?;
                 let version = status.kubernetes_version.unwrap_or_default();

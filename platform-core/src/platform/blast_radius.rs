@@ -1,8 +1,9 @@
 //! What would be lost if something were deleted.
 
-use super::{PlatformSpec, layout::Layout};
+use super::{Platform, PlatformSpec, READING, layout::Layout, within};
 use crate::{
-    isolation::Isolation,
+    error::Result,
+    isolation::{Contents, Holder, Isolation},
     name::{ApplicationName, ClusterName, EnvironmentName, Namespace},
 };
 use serde::Serialize;
@@ -91,6 +92,99 @@ impl PlatformSpec {
             }
         }
         radius
+    }
+}
+
+/// What a [`DeletionTarget`] takes with it, as it is now in the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct LiveBlastRadius {
+    /// What would be lost by the spec.
+    pub planned: BlastRadius,
+    /// What is there, whoever brought it.
+    pub contents: Contents,
+}
+
+impl LiveBlastRadius {
+    /// Applications that run there and would be gone, each with its environment.
+    pub fn applications(&self) -> Vec<(&EnvironmentName, &ApplicationName)> {
+        let of = |holder| match holder {
+            &Holder::Application { ref environment, ref application } => Some((environment, application)),
+            _ => None,
+        };
+        self.contents.holders().into_iter().filter_map(of).collect()
+    }
+
+    /// Whether something would be lost that is not the platform's.
+    pub fn hits_others(&self) -> bool {
+        self.contents.holders().iter().any(|holder| matches!(holder, Holder::Foreign { .. }))
+    }
+
+    /// Whether nothing is there that could be lost.
+    pub fn is_empty(&self) -> bool {
+        self.contents == Contents::default()
+    }
+}
+
+impl Platform {
+    /// What would be lost if `deletion` happened now, read from the live cluster: workloads, volumes and whether their data would be gone, load balancers,
+    /// routes, and whose they are; what is not the platform's is told too.
+    /// [`PlatformSpec::blast_radius`] says what the spec alone tells.
+    ///
+    /// Fails with [`NotFound`](crate::ErrorKind::NotFound) for a cluster that does not exist. A namespace that does not exist holds nothing.
+    pub async fn blast_radius(&self, deletion: &DeletionTarget) -> Result<LiveBlastRadius> {
+        let inner = &self.0;
+        let (name, namespace) = match deletion {
+            DeletionTarget::Cluster(cluster) => (cluster, None),
+            DeletionTarget::Namespace { cluster, namespace } => (cluster, Some(namespace)),
+        };
+        let reading = async {
+            let cluster = inner.connect(name).await?;
+            inner.orchestrator.contents(&*cluster, &inner.spec.name, namespace).await
+        };
+        let contents = within(READING, "read the contents of", deletion, reading).await?;
+        Ok(LiveBlastRadius { planned: inner.spec.blast_radius(deletion), contents })
+    }
+}
+
+/// A line for what would be lost by the spec, and one for each thing that is there.
+impl fmt::Display for LiveBlastRadius {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return write!(f, "deleting {} would lose nothing: it holds nothing", self.planned.deletion);
+        }
+        let count = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+        let contents = &self.contents;
+        let foreign =
+            contents.workloads.iter().filter(|w| matches!(w.holder, Holder::Foreign { .. })).count();
+        write!(
+            f,
+            "deleting {} would lose {}",
+            self.planned.deletion,
+            count(contents.workloads.len(), "workload")
+        )?;
+        if foreign > 0 {
+            write!(f, " ({foreign} not of the platform)")?;
+        }
+        for (things, what) in [
+            (contents.volumes.len(), "volume claim"),
+            (contents.load_balancers.len(), "load balancer"),
+            (contents.routes.len(), "route"),
+        ] {
+            if things > 0 {
+                write!(f, ", {}", count(things, what))?;
+            }
+        }
+        let applications = self.applications();
+        if !applications.is_empty() {
+            let names: Vec<String> = applications.iter().map(|(e, a)| format!("{a} in {e}")).collect();
+            write!(f, "; {}: {}", count(applications.len(), "application"), names.join(", "))?;
+        }
+        for line in contents.to_string().lines() {
+            write!(f, "\n  {line}")?;
+        }
+        Ok(())
     }
 }
 

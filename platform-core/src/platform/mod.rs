@@ -6,17 +6,20 @@ mod blast_radius;
 mod builder;
 mod destroy;
 mod document;
+mod drift;
 mod layout;
 mod planning;
 mod release;
 mod spec;
 mod status;
 mod validation;
+mod verify;
 
 pub use apply::{Applied, Applying, ObjectCounts};
-pub use blast_radius::{BlastRadius, DeletionTarget};
+pub use blast_radius::{BlastRadius, DeletionTarget, LiveBlastRadius};
 pub use builder::PlatformBuilder;
 pub use destroy::Confirmation;
+pub use drift::{DriftReport, SetDrift};
 pub use release::Release;
 pub use spec::PlatformSpec;
 

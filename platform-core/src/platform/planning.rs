@@ -111,7 +111,7 @@ impl Inner {
     }
 
     /// Everything wanted in a cluster: isolation, components, applications, each with the sets before it.
-    async fn sets(
+    pub(super) async fn sets(
         &self,
         layout: &ClusterLayout,
         cluster: Option<&dyn Cluster>,

@@ -7,6 +7,7 @@
 //! A source emits batches into a bounded channel, which is the back-pressure; whoever drains it writes them to a sink and
 //! acknowledges each once it is durable, so that a source that can read again (a file) moves its checkpoint only then.
 
+pub mod document;
 mod expression;
 mod flow;
 mod model;

@@ -190,28 +190,30 @@ impl Severity {
         }
     }
 
-    /// Reads what programs write: any case, `warning`, `err`, `critical`, `panic` and the like; `None` if it is no severity.
+    /// The words that programs write for severities, in lower case.
+    pub const WORDS: [(&'static str, Self); 17] = [
+        ("trace", Self::Trace),
+        ("debug", Self::Debug),
+        ("dbug", Self::Debug),
+        ("info", Self::Info),
+        ("information", Self::Info),
+        ("notice", Self::Info),
+        ("warn", Self::Warn),
+        ("warning", Self::Warn),
+        ("error", Self::Error),
+        ("err", Self::Error),
+        ("fatal", Self::Fatal),
+        ("critical", Self::Fatal),
+        ("crit", Self::Fatal),
+        ("emerg", Self::Fatal),
+        ("emergency", Self::Fatal),
+        ("alert", Self::Fatal),
+        ("panic", Self::Fatal),
+    ];
+
+    /// Reads one of [`WORDS`](Self::WORDS) in any case; `None` if it is no severity.
     pub fn parse(text: &str) -> Option<Self> {
-        const WORDS: [(&str, Severity); 17] = [
-            ("trace", Severity::Trace),
-            ("debug", Severity::Debug),
-            ("dbug", Severity::Debug),
-            ("info", Severity::Info),
-            ("information", Severity::Info),
-            ("notice", Severity::Info),
-            ("warn", Severity::Warn),
-            ("warning", Severity::Warn),
-            ("error", Severity::Error),
-            ("err", Severity::Error),
-            ("fatal", Severity::Fatal),
-            ("critical", Severity::Fatal),
-            ("crit", Severity::Fatal),
-            ("emerg", Severity::Fatal),
-            ("emergency", Severity::Fatal),
-            ("alert", Severity::Fatal),
-            ("panic", Severity::Fatal),
-        ];
-        WORDS.iter().find(|(word, _)| text.eq_ignore_ascii_case(word)).map(|(_, severity)| *severity)
+        Self::WORDS.iter().find(|(word, _)| text.eq_ignore_ascii_case(word)).map(|(_, severity)| *severity)
     }
 }
 

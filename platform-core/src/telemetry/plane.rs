@@ -4,7 +4,7 @@ use crate::{
     cluster::{Cluster, ClusterRole},
     error::Result,
     event::Progress,
-    name::{ClusterName, EnvironmentName, PlatformName},
+    name::{ClusterName, ComponentName, EnvironmentName, PlatformName},
     status::StatusSource,
 };
 use async_trait::async_trait;
@@ -57,6 +57,8 @@ pub struct ClusterTopology {
     pub role: ClusterRole,
     /// Whether its workloads, and so its nodes, are simulated by this process: its nodes are this machine then.
     pub simulated: bool,
+    /// The components that the platform installs there.
+    pub components: Vec<ComponentName>,
     /// A handle of it.
     pub cluster: Arc<dyn Cluster>,
 }

@@ -1,9 +1,10 @@
 //! The parent object of an ApplySet: what names its members.
 
+use super::review;
 use crate::{
     connection::{
         api::{Api, Mode},
-        resource::{Resource, group_kind},
+        resource::{Discovery, Resource, group_kind},
     },
     labels,
 };
@@ -14,6 +15,9 @@ use std::collections::BTreeSet;
 
 /// How this program signs the sets it manages: its name and version.
 const TOOLING: &str = concat!("platform/v", env!("CARGO_PKG_VERSION"));
+
+/// How often the parent is written while others write it too.
+const MOST_WRITES: u32 = 10;
 
 /// The set of a name: a ConfigMap in the system namespace, read once.
 #[derive(Debug)]
@@ -46,6 +50,13 @@ impl Hints {
         Self {
             group_kinds: self.group_kinds.union(&other.group_kinds).cloned().collect(),
             namespaces: self.namespaces.union(&other.namespaces).cloned().collect(),
+        }
+    }
+
+    fn without(&self, other: &Self) -> Self {
+        Self {
+            group_kinds: self.group_kinds.difference(&other.group_kinds).cloned().collect(),
+            namespaces: self.namespaces.difference(&other.namespaces).cloned().collect(),
         }
     }
 }
@@ -98,21 +109,73 @@ impl ApplySet {
         }
     }
 
-    /// Makes the parent say `hints`; nothing is written if it does. Answers whether something was.
-    pub(crate) async fn record(&mut self, api: &Api, hints: &Hints) -> Result<bool> {
+    /// Makes the parent say at least `hints`, whatever others make it say at the same time. Nothing is written if it does.
+    pub(crate) async fn widen(&mut self, api: &Api, hints: &Hints) -> Result<()> {
+        self.write_until_it_stands(api, |live| live.union(hints)).await
+    }
+
+    /// Makes the parent say `hints` and where else members are, which another program may have written meanwhile; `wrote` says
+    /// whether there was time for that. Nothing is written if it does.
+    pub(crate) async fn narrow(
+        &mut self,
+        api: &Api,
+        discovery: &Discovery,
+        hints: &Hints,
+        wrote: bool,
+    ) -> Result<()> {
+        if wrote {
+            self.read_again(api).await?;
+        }
         if self.says(hints) {
-            return Ok(false);
+            return Ok(());
         }
-        if self.parent.is_none() {
-            self.ensure_namespace(api).await?;
+        let there = review::live_members(api, discovery, self, &self.hints().union(hints), &[]).await?;
+        let ours = there.values().filter(|(_, object)| {
+            labels::label(object, labels::PLATFORM) == Some(self.owner.platform.as_str())
+        });
+        let there: Vec<ObjectRef> = ours.map(|(resource, object)| resource.reference(object)).collect();
+        let needed = hints.union(&Hints::of(&there));
+        let seen = self.hints();
+        // What the parent says by now and did not say before the look is another program's, which is about to write there.
+        self.write_until_it_stands(api, |live| needed.union(&live.without(&seen))).await
+    }
+
+    /// Writes what `wanted` makes of the hints that are there, on condition that nobody wrote others meanwhile.
+    async fn write_until_it_stands(&mut self, api: &Api, wanted: impl Fn(&Hints) -> Hints) -> Result<()> {
+        for _ in 0..MOST_WRITES {
+            let hints = wanted(&self.hints());
+            if self.says(&hints) {
+                return Ok(());
+            }
+            if self.parent.is_none() {
+                self.ensure_namespace(api).await?;
+            }
+            let mut object = self.wanted(&hints);
+            if let Some(version) = self.parent.as_ref().and_then(|p| p.pointer("/metadata/resourceVersion")) {
+                object["metadata"]["resourceVersion"] = version.clone();
+            }
+            // It is ours by its label, so that its annotations are too.
+            match api.apply(&config_maps(), &object, Mode::Write, true).await {
+                Ok((parent, _)) => {
+                    self.parent = Some(parent);
+                    return Ok(());
+                }
+                // Written or deleted meanwhile.
+                Err(error) if matches!(error.code(), Some(404 | 409)) => self.read_again(api).await?,
+                Err(error) => {
+                    return Err(Error::from(error).operation("record").subject(format!("set {}", self.name)));
+                }
+            }
         }
-        // It is ours by its label, so that its annotations are too.
-        let (parent, _) = api
-            .apply(&config_maps(), &self.wanted(hints), Mode::Write, true)
-            .await
-            .map_err(|e| Error::from(e).operation("record").subject(format!("set {}", self.name)))?;
-        self.parent = Some(parent);
-        Ok(true)
+        Err(Error::new(ErrorKind::Conflict, "others keep writing its parent")
+            .operation("record")
+            .subject(format!("set {}", self.name))
+            .retryable(true))
+    }
+
+    async fn read_again(&mut self, api: &Api) -> Result<()> {
+        *self = Self::read(api, &self.name, &self.owner).await?;
+        Ok(())
     }
 
     /// Deletes the parent.

@@ -183,6 +183,10 @@ pub(crate) fn whose(live: &Value) -> String {
     if let Some(platform) = labels::label(live, labels::PLATFORM) {
         return format!("it belongs to the platform {platform:?}");
     }
+    let release = live.pointer("/metadata/annotations/meta.helm.sh~1release-name").and_then(Value::as_str);
+    if let Some(release) = release {
+        return format!("it belongs to Helm's release {release:?}");
+    }
     if let Some(tool) = labels::label(live, labels::MANAGED_BY) {
         return format!("it is managed by {tool:?}");
     }

@@ -3,6 +3,7 @@
 use super::{
     applyset::{self, ApplySet},
     compare, difference, handover,
+    likeness::likeness,
 };
 use crate::{
     connection::{
@@ -18,10 +19,15 @@ use platform_core::{
     manifest::ObjectRef,
 };
 use serde_json::Value;
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 /// How often an object is looked at that others keep changing.
 const MOST_LOOKS: u32 = 3;
+/// From so many new objects of a kind in a namespace on, its names are listed to learn which are taken.
+const MANY: usize = 8;
 
 /// What would become of one member.
 #[derive(Debug)]
@@ -78,7 +84,73 @@ impl Judge<'_> {
         Ok(judged.into_iter().map(|(_, member)| member).collect())
     }
 
+    /// Asks about each, but about new ones that are alike only once.
     async fn some(
+        &self,
+        candidates: Vec<(usize, Candidate)>,
+        missing_namespaces: &BTreeSet<String>,
+    ) -> Result<Vec<(usize, Member)>> {
+        let taken = self.taken_names(&candidates, missing_namespaces).await?;
+        let (mut first, mut asked, mut alike) = (HashMap::new(), Vec::new(), Vec::new());
+        for (at, candidate) in candidates {
+            let is_free = candidate
+                .place()
+                .and_then(|place| taken.get(&place))
+                .is_some_and(|names| candidate.live.is_none() && !names.contains(&candidate.reference.name));
+            if !is_free {
+                asked.push((at, candidate));
+                continue;
+            }
+            match first.entry(likeness(&candidate.reference, &candidate.wanted)) {
+                Entry::Occupied(first) => alike.push((*first.get(), at, candidate)),
+                Entry::Vacant(slot) => {
+                    slot.insert(at);
+                    asked.push((at, candidate));
+                }
+            }
+        }
+        let mut judged = self.each(asked, missing_namespaces).await?;
+        let new: BTreeSet<usize> = judged
+            .iter()
+            .filter(|(_, member)| matches!(member.verdict, Verdict::Change(ObjectChange::Create)))
+            .map(|(at, _)| *at)
+            .collect();
+        let (like_new, others): (Vec<_>, Vec<_>) =
+            alike.into_iter().partition(|(first, ..)| new.contains(first));
+        let create = || Verdict::Change(ObjectChange::Create);
+        judged.extend(like_new.into_iter().map(|(_, at, candidate)| (at, candidate.judged(create()))));
+        let others = others.into_iter().map(|(_, at, candidate)| (at, candidate)).collect();
+        judged.extend(self.each(others, missing_namespaces).await?);
+        Ok(judged)
+    }
+
+    /// The names that are taken where many new objects are to come; other places, and those that may not be listed, are left out.
+    async fn taken_names(
+        &self,
+        candidates: &[(usize, Candidate)],
+        missing_namespaces: &BTreeSet<String>,
+    ) -> Result<HashMap<Place, BTreeSet<String>>> {
+        let mut coming: HashMap<Place, usize> = HashMap::new();
+        for (_, candidate) in candidates.iter().filter(|(_, candidate)| candidate.live.is_none()) {
+            let is_there =
+                candidate.reference.namespace.as_ref().is_none_or(|n| !missing_namespaces.contains(n));
+            if let Some(place) = candidate.place().filter(|_| is_there) {
+                *coming.entry(place).or_default() += 1;
+            }
+        }
+        let many = coming.into_iter().filter(|(_, count)| *count >= MANY).map(|(place, _)| place);
+        let lists = many.map(|place| async move {
+            let (resource, namespace) = &place;
+            match self.api.list_names(resource, namespace.as_deref()).await {
+                Ok(names) => Ok(Some((place, names))),
+                Err(error) if matches!(error.code(), Some(403 | 404 | 405)) => Ok(None),
+                Err(error) => Err(Error::from(error).operation("list").subject(resource.plural.clone())),
+            }
+        });
+        Ok(gather(self.api, lists).await?.into_iter().flatten().collect())
+    }
+
+    async fn each(
         &self,
         candidates: Vec<(usize, Candidate)>,
         missing_namespaces: &BTreeSet<String>,
@@ -197,7 +269,14 @@ impl Judge<'_> {
     }
 }
 
+/// A kind and a namespace.
+type Place = (Arc<Resource>, Option<String>);
+
 impl Candidate {
+    fn place(&self) -> Option<Place> {
+        Some((self.resource.clone()?, self.reference.namespace.clone()))
+    }
+
     fn judged(self, verdict: Verdict) -> Member {
         let Self { reference, wanted, resource, is_autoscaled, live } = self;
         Member { reference, wanted, resource, is_autoscaled, live, verdict }
@@ -228,6 +307,8 @@ pub(crate) fn refused_change(error: ApiError) -> Result<ObjectChange> {
         "may not be changed",
         "cannot be changed",
         "cannot change",
+        "may not change once set",
+        "can not be less than",
         "updates to statefulset spec",
     ];
     if status.code == 422 && immutable.iter().any(|words| status.message.contains(words)) {

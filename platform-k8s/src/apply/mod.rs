@@ -8,13 +8,16 @@ mod applyset;
 mod compare;
 mod delete;
 mod difference;
+mod drift;
 mod handover;
 mod judge;
+mod likeness;
 mod review;
 mod stage;
 mod write;
 
-pub(crate) use applyset::list_sets;
+pub(crate) use applyset::{ApplySet, list_sets};
 pub(crate) use delete::delete_set;
+pub(crate) use drift::drift;
 pub(crate) use review::diff;
 pub(crate) use write::apply;

@@ -11,7 +11,7 @@ use crate::{
     connection::{
         api::{Api, Mode, gather},
         error::ApiError,
-        resource::{Discovery, Resource},
+        resource::{self, Discovery, Resource},
     },
     readiness,
 };
@@ -40,6 +40,8 @@ pub(crate) async fn apply(
 ) -> Result<ApplyReport> {
     let mut review = review::review(api, discovery, set, options).await?;
     refuse(set, &review.members)?;
+    refuse_unknown(&review.members)?;
+    let api = &api.patient();
 
     let references = set.references();
     let wanted_hints = Hints::of(references.iter().chain(&review.kept));
@@ -51,17 +53,17 @@ pub(crate) async fn apply(
         .map(|(at, _)| at)
         .collect();
     let mut outcomes = vec![ObjectOutcome::Unchanged; review.members.len()];
-    if !changing.is_empty() || !review.stale.is_empty() {
+    let writes = !changing.is_empty() || !review.stale.is_empty();
+    if writes {
         // The parent knows where members are before they are there, so that an interrupted run loses none.
-        let wider = review.set.hints().union(&wanted_hints);
-        review.set.record(api, &wider).await?;
+        review.set.widen(api, &wanted_hints).await?;
         for stage in Stage::ALL {
             write_stage(api, discovery, &mut review.members, &changing, stage, options, &mut outcomes)
                 .await?;
         }
         prune(api, &review).await?;
     }
-    review.set.record(api, &wanted_hints).await?;
+    review.set.narrow(api, discovery, &wanted_hints, writes).await?;
 
     let pruned = review.stale.into_iter().map(|stale| (stale.reference, ObjectOutcome::Pruned));
     let mut report = ApplyReport::default();
@@ -110,6 +112,15 @@ fn refuse(set: &ManifestSet, members: &[Member]) -> Result<()> {
         message = format!("{message}; and {more} more");
     }
     Err(Error::new(kind, message).operation("apply").subject(format!("set {}", set.name())).help(help))
+}
+
+/// Fails if a kind is neither served nor defined by the set.
+fn refuse_unknown(members: &[Member]) -> Result<()> {
+    let groups = defined_groups(members);
+    let unknown = members.iter().find(|m| m.resource.is_none() && !groups.contains(m.reference.group()));
+    let Some(Member { reference, .. }) = unknown else { return Ok(()) };
+    let error = resource::not_served(&reference.api_version, &reference.kind);
+    Err(error.operation("apply").subject(reference.to_string()))
 }
 
 async fn write_stage(

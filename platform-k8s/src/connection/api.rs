@@ -9,15 +9,18 @@ use futures::stream::{self, StreamExt};
 use http::{Method, StatusCode, header};
 use kube::{client::Body, core::Status};
 use platform_core::{Result, execution::RetryPolicy, manifest::ObjectRef};
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 
 /// How long one request may take; a server answers a list of 500 objects in far less.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Objects for each page of a list, as kubectl asks for them.
 const PAGE: usize = 500;
+const JSON: &str = "application/json";
+/// Lists without what objects are about; servers that cannot do it answer with whole objects, which have the same metadata.
+const METADATA: &str = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json";
 
 /// How a server-side apply is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +68,11 @@ impl Api {
         Self { field_manager: name.into(), ..self.clone() }
     }
 
+    /// The same connection with the patience to outlast a server that restarts, for work that has begun.
+    pub(crate) fn patient(&self) -> Self {
+        Self { retry: patience(), ..self.clone() }
+    }
+
     /// How many requests may be under way at once.
     pub(crate) fn concurrency(&self) -> usize {
         self.concurrency
@@ -101,19 +109,66 @@ impl Api {
         namespace: Option<&str>,
         label_selector: Option<&str>,
     ) -> Result<Vec<Value>, ApiError> {
+        let mut items: Vec<Value> = self.pages(resource, namespace, label_selector, JSON).await?;
+        for item in &mut items {
+            if let Value::Object(item) = item {
+                item.entry("apiVersion").or_insert_with(|| resource.api_version().into());
+                item.entry("kind").or_insert_with(|| resource.kind.clone().into());
+            }
+        }
+        Ok(items)
+    }
+
+    /// The names of all objects of a kind in a namespace, or of a kind that has none.
+    pub(crate) async fn list_names(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+    ) -> Result<BTreeSet<String>, ApiError> {
+        #[derive(Deserialize)]
+        struct Named {
+            metadata: Name,
+        }
+        #[derive(Deserialize)]
+        struct Name {
+            name: String,
+        }
+        let items: Vec<Named> = self.pages(resource, namespace, None, METADATA).await?;
+        Ok(items.into_iter().map(|item| item.metadata.name).collect())
+    }
+
+    async fn pages<T: DeserializeOwned>(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        label_selector: Option<&str>,
+        accept: &'static str,
+    ) -> Result<Vec<T>, ApiError> {
+        #[derive(Deserialize)]
+        struct Page<T> {
+            #[serde(default)]
+            metadata: Option<Continue>,
+            items: Option<Vec<T>>,
+        }
+        #[derive(Deserialize)]
+        struct Continue {
+            #[serde(rename = "continue")]
+            token: Option<String>,
+        }
         let mut restarted = false;
         'start: loop {
-            let mut items: Vec<Value> = Vec::new();
+            let mut items: Vec<T> = Vec::new();
             let mut next: Option<String> = None;
             loop {
                 let mut request = Request::get(resource.path(namespace)).query("limit", &PAGE.to_string());
+                request.accept = accept;
                 if let Some(selector) = label_selector {
                     request = request.query("labelSelector", selector);
                 }
                 if let Some(token) = &next {
                     request = request.query("continue", token);
                 }
-                let mut page: Value = match self.read(request).await {
+                let page: Page<T> = match self.read(request).await {
                     Ok(page) => page,
                     // The snapshot that the pages are of is gone: once more from the start.
                     Err(error) if error.code() == Some(410) && next.is_some() && !restarted => {
@@ -122,17 +177,9 @@ impl Api {
                     }
                     Err(error) => return Err(error),
                 };
-                if let Some(Value::Array(page)) = page.get_mut("items").map(Value::take) {
-                    items.extend(page);
-                }
-                next = page.pointer("/metadata/continue").and_then(Value::as_str).map(str::to_owned);
+                items.extend(page.items.unwrap_or_default());
+                next = page.metadata.and_then(|metadata| metadata.token);
                 if next.as_deref().is_none_or(str::is_empty) {
-                    for item in &mut items {
-                        if let Value::Object(item) = item {
-                            item.entry("apiVersion").or_insert_with(|| resource.api_version().into());
-                            item.entry("kind").or_insert_with(|| resource.kind.clone().into());
-                        }
-                    }
                     return Ok(items);
                 }
             }
@@ -180,7 +227,7 @@ impl Api {
             "preconditions": {"uid": uid},
         });
         let path = resource.object_path(reference.namespace.as_deref(), &reference.name)?;
-        let request = Request::new(Method::DELETE, path).body("application/json", &options);
+        let request = Request::new(Method::DELETE, path).body(JSON, &options);
         match self.send(&request).await {
             Ok(_) => Ok(true),
             // Gone, or another object has taken the name: what was meant is gone.
@@ -233,6 +280,7 @@ impl Api {
         let Ok(_permit) = self.limit.acquire().await else {
             return Err(platform_core::Error::internal("the request limit is closed").into());
         };
+        tracing::trace!(request = %request.describe(), "Sending a request to the API server");
         let exchange = async {
             let response = self.client.send(request.http()?).await.map_err(ApiError::Transport)?;
             let (parts, body) = response.into_parts();
@@ -254,6 +302,13 @@ impl Api {
             Err(_) => Err(ApiError::TimedOut(REQUEST_TIMEOUT)),
         }
     }
+}
+
+/// A control plane of one node is back within half a minute.
+fn patience() -> RetryPolicy {
+    let mut policy = RetryPolicy::attempts(14);
+    policy.cap = Duration::from_secs(5);
+    policy
 }
 
 /// Does all of `work`, as much at once as requests may be, and answers in its order; or fails with the first error, once all
@@ -293,13 +348,14 @@ pub(crate) struct Request {
     method: Method,
     path: String,
     query: String,
+    accept: &'static str,
     content_type: &'static str,
     body: Bytes,
 }
 
 impl Request {
     fn new(method: Method, path: String) -> Self {
-        Self { method, path, query: String::new(), content_type: "application/json", body: Bytes::new() }
+        Self { method, path, query: String::new(), accept: JSON, content_type: JSON, body: Bytes::new() }
     }
 
     pub(crate) fn get(path: String) -> Self {
@@ -328,7 +384,7 @@ impl Request {
         http::Request::builder()
             .method(&self.method)
             .uri(format!("{}{}", self.path, self.query))
-            .header(header::ACCEPT, "application/json")
+            .header(header::ACCEPT, self.accept)
             .header(header::CONTENT_TYPE, self.content_type)
             .body(Body::from(self.body.clone()))
             .map_err(|e| {

@@ -127,6 +127,9 @@ fn kind_of(status: &Status) -> ErrorKind {
     match status.code {
         // A namespace that is on its way out takes no new objects until it is gone.
         403 if has_cause("NamespaceTerminating") => ErrorKind::Unavailable,
+        // A quota that is new has not been counted yet, and one that others use at the same time is counted again.
+        403 if status.message.contains("status unknown for quota") => ErrorKind::Unavailable,
+        409 if status.details.as_ref().is_some_and(|d| d.kind == "resourcequotas") => ErrorKind::Unavailable,
         403 if status.message.contains("exceeded quota") => ErrorKind::Exhausted,
         401 | 403 => ErrorKind::Denied,
         404 => ErrorKind::NotFound,

@@ -34,6 +34,15 @@ pub fn access_from_kubeconfig(
 
 fn read(path: &Path, context: Option<&str>, name: ClusterName) -> Result<ClusterAccess> {
     let config = Kubeconfig::read_from(path).map_err(|e| Error::invalid("it is no kubeconfig").source(e))?;
+    access_from(&config, context, name)
+}
+
+/// Access to the cluster of a context of a kubeconfig that has been read.
+pub(crate) fn access_from(
+    config: &Kubeconfig,
+    context: Option<&str>,
+    name: ClusterName,
+) -> Result<ClusterAccess> {
     let context_name = context.or(config.current_context.as_deref()).ok_or_else(|| {
         Error::invalid("it has no current context")
             .help("name a context, or set one with `kubectl config use-context`")

@@ -4,6 +4,8 @@ pub(crate) mod api;
 pub(crate) mod client;
 pub(crate) mod error;
 mod kubeconfig;
+pub(crate) mod proxy;
 pub(crate) mod resource;
 
+pub(crate) use kubeconfig::access_from;
 pub use kubeconfig::access_from_kubeconfig;

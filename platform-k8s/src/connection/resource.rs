@@ -116,10 +116,7 @@ impl Discovery {
 
     /// Like [`find`](Self::find), for one that must be there.
     pub(crate) async fn expect(&self, api: &Api, api_version: &str, kind: &str) -> Result<Arc<Resource>> {
-        self.find(api, api_version, kind).await?.ok_or_else(|| {
-            Error::not_found(format!("the API server does not serve {kind} of {api_version}"))
-                .help("apply the CustomResourceDefinition or install the component that brings it first")
-        })
+        self.find(api, api_version, kind).await?.ok_or_else(|| not_served(api_version, kind))
     }
 
     /// Asks for all API versions of `kinds` that are not remembered, at once.
@@ -219,6 +216,11 @@ impl Discovery {
         self.versions.lock().unwrap_or_else(PoisonError::into_inner).insert(api_version.to_owned(), kinds);
         Ok(())
     }
+}
+
+pub(crate) fn not_served(api_version: &str, kind: &str) -> Error {
+    Error::not_found(format!("the API server does not serve {kind} of {api_version}"))
+        .help("apply the CustomResourceDefinition or install the component that brings it first")
 }
 
 fn group_version_path(api_version: &str) -> String {

@@ -1,6 +1,6 @@
 //! What is watched of a topology.
 
-use crate::sources::{ClusterStateSource, HostSource};
+use crate::sources::{ClusterScrapeSource, ClusterStateSource, HostSource};
 use async_trait::async_trait;
 use platform_core::{
     Result,
@@ -14,6 +14,9 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
+
+/// The component whose series [`ClusterStateSource`] has too.
+const KUBE_STATE_METRICS: &str = "kube-state-metrics";
 
 /// The sources of `topology`, with the labels to put on what they emit.
 pub(super) fn of_topology(
@@ -41,11 +44,28 @@ pub(super) fn of_topology(
                 environment.namespaces.iter().map(move |namespace| (namespace.clone(), labels.clone()))
             })
             .collect();
-        let state = ClusterStateSource::builder(cluster.cluster.clone())
+        let environments = Arc::new(environments);
+        let of_namespace = {
+            let environments = environments.clone();
+            move |namespace: &str| environments.get(namespace).cloned()
+        };
+        let mut state = ClusterStateSource::builder(cluster.cluster.clone())
             .interval(interval)
             .clock(clock.clone())
             .labels(labels(cluster))
-            .namespace_labels(move |namespace| environments.get(namespace).cloned());
+            .namespace_labels(of_namespace);
+        if !cluster.simulated {
+            let pods = ClusterScrapeSource::builder(cluster.cluster.clone())
+                .interval(interval)
+                .clock(clock.clone())
+                .labels(labels(cluster))
+                .namespace_labels(move |namespace| environments.get(namespace).cloned());
+            sources.push((Arc::new(pods.build()), Labels::empty()));
+            // The same series from two sources would be counted twice.
+            if cluster.components.iter().any(|component| *component == KUBE_STATE_METRICS) {
+                state = state.events_only();
+            }
+        }
         sources.push((Arc::new(state.build()), Labels::empty()));
     }
     sources
@@ -53,7 +73,9 @@ pub(super) fn of_topology(
 
 /// Whether both are made of the same parts.
 pub(super) fn same(one: &Topology, other: &Topology) -> bool {
-    let parts = |cluster: &ClusterTopology| (cluster.name.clone(), cluster.role.clone(), cluster.simulated);
+    let parts = |cluster: &ClusterTopology| {
+        (cluster.name.clone(), cluster.role.clone(), cluster.simulated, cluster.components.clone())
+    };
     one.platform == other.platform
         && one.environments == other.environments
         && one.clusters.iter().map(parts).eq(other.clusters.iter().map(parts))

@@ -5,6 +5,7 @@
 //! | [`HostSource`] | `/proc` and file systems | `node_*`, as the node exporter |
 //! | [`ProcessSource`] | `/proc/self` | `process_*`, as Prometheus' client libraries |
 //! | [`ScrapeSource`] | HTTP targets in the text format | their metrics, `up`, `scrape_*`, as Prometheus |
+//! | [`ClusterScrapeSource`] | annotated pods of a cluster, through its API server | the same |
 //! | [`FileTail`] | log files, across rotations and restarts | log records |
 //! | [`TracingSource`] | events of the `tracing` crate | log records |
 //! | [`ClusterStateSource`] | a cluster's objects and Events | `kube_*`, as kube-state-metrics, and log records |
@@ -28,6 +29,8 @@ pub use events::{TracingLayer, TracingSource, TracingStats, tracing_source};
 pub use host::{HostSource, HostSourceBuilder};
 pub use kubernetes::{ClusterStateSource, ClusterStateSourceBuilder};
 pub use process::ProcessSource;
-pub use scrape::{ACCEPT, ScrapeSource, ScrapeSourceBuilder};
+pub use scrape::{
+    ACCEPT, ClusterScrapeSource, ClusterScrapeSourceBuilder, ScrapeSource, ScrapeSourceBuilder,
+};
 pub use staleness::{STALE, is_stale};
 pub use tail::{FileTail, FileTailBuilder, StartAt, TailStats};

@@ -129,6 +129,7 @@ fn with_cluster() -> Topology {
         name: cluster.clone(),
         role: ClusterRole::Environments(vec![environment]),
         simulated: true,
+        components: Vec::new(),
         cluster: Arc::new(Unreachable(cluster)),
     }];
     Topology::new(PlatformName::new("shop").unwrap(), environments, clusters, Arc::new(Empty))

@@ -1,11 +1,12 @@
-//! The state of an embedded cluster.
+//! The state of an embedded cluster, and its pods that ask to be scraped.
 
 use crate::support::{PATIENCE, TestSink, eventually};
 use async_trait::async_trait;
 use platform_core::{
     Error, ErrorKind, Result,
     cluster::{
-        ApplyOptions, ApplyReport, Cluster, DeleteReport, ListOptions, ObjectDiff, ObjectHealth, SetOwner,
+        ApplyOptions, ApplyReport, Cluster, DeleteReport, ListOptions, ObjectDiff, ObjectHealth,
+        ProxyRequest, SetOwner,
     },
     event::Progress,
     manifest::{ManifestSet, ObjectRef},
@@ -14,18 +15,26 @@ use platform_core::{
 };
 use platform_telemetry::{
     pipeline::Pipeline,
-    sources::{ClusterStateSource, is_stale},
+    sources::{ClusterScrapeSource, ClusterStateSource, is_stale},
 };
 use platform_testkit::kubernetes::EmbeddedApi;
 use serde_json::{Value, json};
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-/// Reads an embedded API server over HTTP. The source only lists.
+/// Reads an embedded API server over HTTP. The sources list, and read pods, which are simulated: a server of the test answers for them.
 #[derive(Debug)]
 struct Reader {
     name: ClusterName,
     url: String,
     client: reqwest::Client,
+    exporter: Option<SocketAddr>,
 }
 
 impl Reader {
@@ -50,6 +59,16 @@ impl Cluster for Reader {
             Value::Array(items) => Ok(items),
             _ => Err(Error::new(ErrorKind::Unavailable, format!("no list: {list}"))),
         }
+    }
+
+    async fn proxy(&self, request: &ProxyRequest) -> Result<Vec<u8>> {
+        let unavailable = |e: reqwest::Error| Error::new(ErrorKind::Unavailable, "no answer").source(e);
+        let exporter = self.exporter.unwrap();
+        let url = format!("http://{exporter}{}?target={:?}", request.path, request.port);
+        let answer =
+            self.client.get(url).header("accept", &request.accept).send().await.map_err(unavailable)?;
+        let answer = answer.error_for_status().map_err(unavailable)?;
+        Ok(answer.bytes().await.map_err(unavailable)?.into())
     }
 
     async fn version(&self) -> Result<String> {
@@ -144,7 +163,12 @@ async fn an_embedded_cluster_is_told_in_the_names_of_kube_state_metrics() {
     });
     send(&api, &client, post, "api/v1/namespaces/team/events", Some(event)).await;
 
-    let reader = Reader { name: ClusterName::new("shop").unwrap(), url: api.url(), client: client.clone() };
+    let reader = Reader {
+        name: ClusterName::new("shop").unwrap(),
+        url: api.url(),
+        client: client.clone(),
+        exporter: None,
+    };
     let source =
         ClusterStateSource::builder(Arc::new(reader)).interval(Duration::from_millis(50)).namespace_labels(
             |namespace| (namespace == "team").then(|| Labels::from_iter([("environment", "testing")])),
@@ -217,4 +241,73 @@ async fn an_embedded_cluster_is_told_in_the_names_of_kube_state_metrics() {
     assert!(value("kube_state_metrics_list_total", &[("resource", "Node"), ("result", "error")]) > Some(0.0));
     let node = value("kube_node_status_condition", &[("condition", "Ready"), ("status", "true")]);
     assert_eq!(node, Some(1.0), "nothing is known of what cannot be listed");
+}
+
+#[tokio::test]
+async fn annotated_pods_are_scraped_until_they_are_gone() {
+    let api = EmbeddedApi::builder().name("shop").start().await.unwrap();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let down = Arc::new(AtomicBool::new(false));
+    let app = axum::Router::new().route(
+        "/custom",
+        axum::routing::get({
+            let down = down.clone();
+            async move || {
+                if down.load(Ordering::SeqCst) {
+                    return Err(axum::http::StatusCode::BAD_GATEWAY);
+                }
+                Ok("requests_total{namespace=\"inner\"} 7\n")
+            }
+        }),
+    );
+    let exporter = crate::scrape::serve(app).await;
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}});
+    send(&api, &client, reqwest::Method::POST, "api/v1/namespaces", Some(namespace)).await;
+    let mut annotated = deployment();
+    annotated["spec"]["replicas"] = 1.into();
+    annotated["spec"]["template"]["metadata"]["annotations"] = json!({
+        "prometheus.io/scrape": "true", "prometheus.io/port": "9100", "prometheus.io/path": "/custom",
+    });
+    let deployments = "apis/apps/v1/namespaces/team/deployments";
+    send(&api, &client, reqwest::Method::POST, deployments, Some(annotated)).await;
+
+    let reader = Reader {
+        name: ClusterName::new("shop").unwrap(),
+        url: api.url(),
+        client: client.clone(),
+        exporter: Some(exporter),
+    };
+    let source = ClusterScrapeSource::builder(Arc::new(reader))
+        .interval(Duration::from_millis(50))
+        .discovery_interval(Duration::from_millis(50))
+        .namespace_labels(|n| (n == "team").then(|| Labels::from_iter([("environment", "testing")])));
+    let sink = TestSink::new();
+    let pipeline = Pipeline::builder(sink.clone())
+        .source(Arc::new(source.build()))
+        .batch_wait(Duration::from_millis(5))
+        .start();
+    let latest = |metric: &str| {
+        let samples = sink.samples();
+        samples.into_iter().rev().find(|s| &*s.metric == metric)
+    };
+    eventually("its metrics are there", || latest("requests_total").is_some_and(|s| s.value == 7.0)).await;
+    let sample = latest("requests_total").unwrap();
+    let label = |name| sample.labels.get(name).unwrap_or_default().to_owned();
+    assert_eq!(
+        ["job", "cluster", "namespace", "exported_namespace", "environment"].map(label),
+        ["main", "shop", "team", "inner", "testing"]
+    );
+    assert!(label("instance").ends_with(":9100") && label("pod").starts_with("web-"), "{}", sample.labels);
+    assert_eq!(latest("up").map(|s| s.value), Some(1.0));
+
+    down.store(true, Ordering::SeqCst);
+    eventually("it is seen to be down", || latest("up").is_some_and(|s| s.value == 0.0)).await;
+    eventually("its series ends", || latest("requests_total").is_some_and(|s| is_stale(s.value))).await;
+    down.store(false, Ordering::SeqCst);
+    eventually("it is up again", || latest("up").is_some_and(|s| s.value == 1.0)).await;
+    send(&api, &client, reqwest::Method::DELETE, &format!("{deployments}/web"), None).await;
+    eventually("nothing of it is left", || latest("up").is_some_and(|s| is_stale(s.value))).await;
+    pipeline.shutdown(PATIENCE).await.unwrap();
+    api.stop().await;
 }

@@ -4,6 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Deserialize as _;
 use serde_json::Value;
 
+use super::admission;
 use super::error::{ApiError, Cause};
 use super::resource::Resource;
 use super::semantics::validate::{self, Finding, TYPE_INVALID};
@@ -78,7 +79,8 @@ pub(super) fn validate(resource: &Resource, object: &Value) -> Result<(), ApiErr
         Some(custom) => validate::structural(&custom.schema, object),
         None => validate::check_builtin(&resource.group, &resource.version, &resource.kind, object),
     };
-    let causes: Vec<Cause> = findings.into_iter().filter(|finding| !finding.unknown).map(cause).collect();
+    let mut causes: Vec<Cause> = findings.into_iter().filter(|finding| !finding.unknown).map(cause).collect();
+    causes.extend(admission::check_policy(&resource.group, &resource.kind, object));
     if causes.is_empty() {
         return Ok(());
     }

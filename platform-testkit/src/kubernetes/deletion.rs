@@ -5,6 +5,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
+use super::admission::{self, Operation, Request};
+use super::auth::User;
 use super::error::{ApiError, Cause};
 use super::resource::Resource;
 use super::state::{Key, Stored};
@@ -50,6 +52,13 @@ pub enum Deletion {
     Gone(Arc<Stored>),
     /// The object is marked and goes once its finalizers are done.
     Pending(Arc<Stored>),
+}
+
+/// A deletion that was admitted, with the warnings of it.
+#[derive(Debug, Clone)]
+pub(super) struct Deleted {
+    pub(super) deletion: Deletion,
+    pub(super) warnings: Vec<String>,
 }
 
 impl DeleteOptions {
@@ -127,28 +136,56 @@ impl Propagation {
 }
 
 impl Store {
-    pub(super) fn delete_object(&self, key: &Key, options: &DeleteOptions) -> Result<Deletion, ApiError> {
+    /// Deletes as `user` asks, if admission lets it.
+    pub(super) fn delete_object(
+        &self,
+        key: &Key,
+        options: &DeleteOptions,
+        user: &Arc<User>,
+    ) -> Result<Deleted, ApiError> {
         let resource = self.served(&key.resource)?;
-        if key.resource == NAMESPACES
-            && matches!(key.name.as_str(), "default" | "kube-system" | "kube-public")
-        {
-            return Err(ApiError::forbidden(&NAMESPACES, &key.name, "this namespace may not be deleted"));
-        }
+        self.delete_admitted(key, options, &|live| {
+            let request = Request {
+                operation: Operation::Delete,
+                resource: &resource,
+                key,
+                subresource: None,
+                object: None,
+                old: Some(live.value()),
+                user,
+                dry_run: options.dry_run,
+                options: admission::Options { kind: "DeleteOptions", manager: None },
+            };
+            admission::review(self, &request)
+        })
+    }
+
+    /// Deletes what `admit` lets be deleted; it returns warnings.
+    pub(super) fn delete_admitted(
+        &self,
+        key: &Key,
+        options: &DeleteOptions,
+        admit: &dyn Fn(&Stored) -> Result<Vec<String>, ApiError>,
+    ) -> Result<Deleted, ApiError> {
+        let resource = self.served(&key.resource)?;
+        admission::check_deletion(key)?;
         loop {
             let live = self.get(key)?;
             options.check(&resource, &live)?;
+            let warnings = admit(&live)?;
+            let done = |deletion| Ok(Deleted { deletion, warnings });
             let marked = mark(key, &live, options, Timestamp::now());
             let outcome = match marked {
-                None if options.dry_run => return Ok(Deletion::Gone(live)),
+                None if options.dry_run => return done(Deletion::Gone(live)),
                 None => self.commit_removal(key, live.revision(), live.value().clone()).map(Deletion::Gone),
                 Some(value) if options.dry_run => {
-                    return Ok(Deletion::Pending(Stored::new(value, live.revision())));
+                    return done(Deletion::Pending(Stored::new(value, live.revision())));
                 }
-                Some(value) if value == *live.value() => return Ok(Deletion::Pending(live)),
+                Some(value) if value == *live.value() => return done(Deletion::Pending(live)),
                 Some(value) => self.commit(key, Some(live.revision()), value).map(Deletion::Pending),
             };
             match outcome {
-                Ok(deletion) => return Ok(deletion),
+                Ok(deletion) => return done(deletion),
                 Err(Refused::Raced) => {}
                 Err(Refused::For(error)) => return Err(error),
             }

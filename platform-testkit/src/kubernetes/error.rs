@@ -49,7 +49,8 @@ pub struct Details {
 /// `metav1.StatusCause`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cause {
-    /// Such as `FieldValueInvalid` or `FieldManagerConflict`.
+    /// Such as `FieldValueInvalid` or `FieldManagerConflict`; empty where kube-apiserver gives none.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub reason: String,
     /// What is wrong with the field.
     pub message: String,

@@ -4,9 +4,11 @@
 //! ```text
 //! server       what users start, address and stop
 //! http         what a request means: paths, media types, tables, discovery
+//! admission    what the cluster lets be written: policies, quotas, limits, Pod Security
 //! write        the way of an object into the store: decode, default, validate, track managers
 //! store        objects, versions, watches; the handle that controllers use
 //! semantics    pure rules: server-side apply, strategic merge, selectors, validation
+//! auth         who asks, and whether they may
 //! controllers  what makes workloads run: deployments, jobs, endpoints, a kubelet
 //! garbage      what deletes: owners' dependents, namespaces' content
 //! journal      what a cluster of a former run left on disk
@@ -15,6 +17,8 @@
 //! The cluster is simulated: nothing runs in its pods. What it promises is the API: objects, versions, conflicts,
 //! watches and status as a real control plane gives them.
 
+mod admission;
+mod auth;
 mod bootstrap;
 mod builtin;
 mod controllers;

@@ -11,6 +11,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use serde_json::Value;
 use tokio::sync::watch;
 
+use super::admission::Admission;
+use super::auth::User;
 use super::deletion::{DeleteOptions, Deletion};
 use super::error::ApiError;
 use super::journal::Journal;
@@ -27,6 +29,7 @@ pub struct Store {
     state: RwLock<State>,
     journal: Option<Journal>,
     logs: Logs,
+    admission: Admission,
     addresses: AtomicU32,
 }
 
@@ -50,11 +53,16 @@ impl Store {
         for definition in state.list(&CRDS, None) {
             registry.install(&definition);
         }
+        let admission = Admission::default();
+        for (key, object) in state.everything() {
+            admission.restore(&key, &object);
+        }
         Arc::new(Self {
             registry,
             state: RwLock::new(state),
             journal,
             logs: Logs::default(),
+            admission,
             addresses: AtomicU32::new(1),
         })
     }
@@ -67,6 +75,11 @@ impl Store {
     /// What the containers of the simulated pods have printed.
     pub fn logs(&self) -> &Logs {
         &self.logs
+    }
+
+    /// What admission knows of the objects here.
+    pub(super) fn admission(&self) -> &Admission {
+        &self.admission
     }
 
     /// The newest resourceVersion.
@@ -156,7 +169,7 @@ impl Store {
 
     /// Deletes an object, or marks it as being deleted while finalizers hold it.
     pub fn delete(&self, key: &Key, options: &DeleteOptions) -> Result<Deletion, ApiError> {
-        self.delete_object(key, options)
+        self.delete_object(key, options, &User::component("")).map(|deleted| deleted.deletion)
     }
 
     /// Changes after `since`, of one collection or of all, in one namespace or in all.
@@ -273,6 +286,7 @@ impl Store {
                 Change::Added | Change::Modified => self.registry.install(&event.object),
             }
         }
+        self.admission.observe(event);
         if event.change == Change::Deleted && event.key.resource == PODS {
             self.logs.forget(&event.key.namespace, &event.key.name);
         }
@@ -286,6 +300,11 @@ fn check_namespace(state: &State, key: &Key) -> Result<(), ApiError> {
     let Some(namespace) = state.get(&Key::new(&NAMESPACES, "", key.namespace.clone())) else {
         return Err(ApiError::not_found(&NAMESPACES, &key.namespace));
     };
+    check_live(namespace, key)
+}
+
+/// Refuses new content for a namespace that is being deleted.
+pub(super) fn check_live(namespace: &Stored, key: &Key) -> Result<(), ApiError> {
     if namespace["metadata"]["deletionTimestamp"].is_null() {
         return Ok(());
     }
@@ -296,6 +315,7 @@ fn check_namespace(state: &State, key: &Key) -> Result<(), ApiError> {
 
 pub(super) const NAMESPACES: GroupResource = GroupResource::new("", "namespaces");
 pub(super) const PODS: GroupResource = GroupResource::new("", "pods");
+pub(super) const CLAIMS: GroupResource = GroupResource::new("", "persistentvolumeclaims");
 pub(super) const CRDS: GroupResource =
     GroupResource::new("apiextensions.k8s.io", "customresourcedefinitions");
 

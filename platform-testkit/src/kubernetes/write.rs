@@ -8,9 +8,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::admission::{self, Operation, Request};
+use super::auth::User;
 use super::decode::{self, FieldValidation};
 use super::deletion::timestamp;
 use super::error::ApiError;
+use super::http::scale_of;
 use super::metadata;
 use super::resource::Resource;
 use super::semantics::apply::{self, ApplyContext};
@@ -21,16 +24,24 @@ use super::strategy;
 /// Who writes, and how strictly.
 #[derive(Debug, Clone)]
 pub(super) struct WriteOptions {
+    pub(super) user: Arc<User>,
     pub(super) manager: String,
+    /// Whether the request names its manager.
+    pub(super) named: bool,
     pub(super) dry_run: bool,
     pub(super) validation: FieldValidation,
     pub(super) subresource: Option<&'static str>,
 }
 
 impl WriteOptions {
+    /// Of a component of the cluster.
     pub(super) fn of(manager: &str) -> Self {
-        let validation = FieldValidation::Ignore;
-        Self { manager: manager.to_owned(), dry_run: false, validation, subresource: None }
+        let (user, validation) = (User::component(manager), FieldValidation::Ignore);
+        Self { user, manager: manager.to_owned(), named: true, dry_run: false, validation, subresource: None }
+    }
+
+    fn asked(&self, kind: &'static str) -> admission::Options<'_> {
+        admission::Options { kind, manager: self.named.then_some(self.manager.as_str()) }
     }
 
     pub(super) fn subresource(self, name: &'static str) -> Self {
@@ -87,28 +98,60 @@ impl Store {
                     Err(_raced) => continue,
                 }
             };
-            let Some(write) = write else {
-                return Ok(Written { object: live, created: false, warnings: Vec::new() });
+            let (prepared, mut warnings) = match write {
+                Some(write) => self.prepare(resource, &live, write, options)?,
+                None => (None, Vec::new()),
             };
-            let (prepared, warnings) = self.prepare(resource, &live, write, options)?;
-            let written = |object| Ok(Written { object, created: false, warnings });
-            if prepared == *live.value() {
-                return written(live);
-            }
-            if options.dry_run {
-                return written(Stored::new(prepared, live.revision()));
-            }
-            let outcome = if released(key, &prepared) {
-                self.commit_removal(key, live.revision(), prepared)
-            } else {
-                self.commit(key, Some(live.revision()), prepared)
-            };
-            match outcome {
-                Ok(object) => return written(object),
+            match self.admit_change(resource, key, &live, prepared, options) {
+                Ok((object, more)) => {
+                    warnings.extend(more);
+                    return Ok(Written { object, created: false, warnings });
+                }
                 Err(Refused::Raced) => {}
                 Err(Refused::For(error)) => return Err(error),
             }
         }
+    }
+
+    /// Stores a change, `None` for one that changes nothing, if admission lets it through. Returns warnings too.
+    fn admit_change(
+        &self,
+        resource: &Resource,
+        key: &Key,
+        live: &Arc<Stored>,
+        prepared: Option<Value>,
+        options: &WriteOptions,
+    ) -> Result<(Arc<Stored>, Vec<String>), Refused> {
+        let object = prepared.as_ref().unwrap_or(live.value());
+        let request = Request {
+            operation: Operation::Update,
+            resource,
+            key,
+            subresource: options.subresource,
+            object: Some(object),
+            old: Some(live.value()),
+            user: &options.user,
+            dry_run: options.dry_run,
+            options: options.asked("UpdateOptions"),
+        };
+        let admitted = if options.subresource == Some("scale") {
+            // Who scales writes the scale, not what is scaled.
+            let scales = [live.value(), object].map(|object| scale_of(resource, object));
+            let [old, object] = &scales;
+            admission::admit(self, &Request { object: Some(object), old: Some(old), ..request })
+        } else {
+            admission::admit(self, &request)
+        };
+        let admitted = admitted.map_err(Refused::For)?;
+        let object = match prepared {
+            None => live.clone(),
+            Some(prepared) if options.dry_run => Stored::new(prepared, live.revision()),
+            Some(prepared) if released(key, &prepared) => {
+                self.commit_removal(key, live.revision(), prepared)?
+            }
+            Some(prepared) => self.commit(key, Some(live.revision()), prepared)?,
+        };
+        Ok((object, admitted.settle(self)))
     }
 
     /// `Ok(Err(key))` when the object is already there.
@@ -132,11 +175,8 @@ impl Store {
         };
         metadata::for_create(resource, namespace, &mut object, now)?;
         let key = Key::of(&resource.id, &object);
-        if resource.namespaced {
-            self.get(&Key::new(&NAMESPACES, "", namespace))?;
-        }
         let validation = if applied { FieldValidation::Declared } else { options.validation };
-        let warnings = decode::accept(resource, &mut object, validation)?;
+        let mut warnings = decode::accept(resource, &mut object, validation)?;
         strategy::drop_status(resource, &mut object);
         if !applied {
             // Nobody owns what the server adds from here on.
@@ -144,6 +184,7 @@ impl Store {
             let api_version = resource.api_version();
             apply::track_update(&context(resource, options, &api_version, &time), None, &mut object);
         }
+        admission::mutate(self, resource, &key, &mut object)?;
         strategy::prepare_create(self, resource, &mut object, now)?;
         metadata::validate(resource, &object)?;
         decode::validate(resource, &object)?;
@@ -152,29 +193,42 @@ impl Store {
         if self.find(&key).is_some() {
             return Ok(Err(key));
         }
-        let written = |object| Ok(Ok(Written { object, created: true, warnings }));
-        if options.dry_run {
-            return written(Stored::new(object, 0));
-        }
-        match self.commit(&key, None, object) {
-            Ok(object) => {
-                if key.resource == NAMESPACES {
-                    self.furnish(&key.name)?;
-                }
-                written(object)
+        let request = Request {
+            operation: Operation::Create,
+            resource,
+            key: &key,
+            subresource: None,
+            object: Some(&object),
+            old: None,
+            user: &options.user,
+            dry_run: options.dry_run,
+            options: options.asked("CreateOptions"),
+        };
+        let admitted = admission::admit(self, &request)?;
+        let object = if options.dry_run {
+            Stored::new(object, 0)
+        } else {
+            match self.commit(&key, None, object) {
+                Ok(object) => object,
+                Err(Refused::Raced) => return Ok(Err(key)),
+                Err(Refused::For(error)) => return Err(error),
             }
-            Err(Refused::Raced) => Ok(Err(key)),
-            Err(Refused::For(error)) => Err(error),
+        };
+        warnings.extend(admitted.settle(self));
+        if !options.dry_run && key.resource == NAMESPACES {
+            self.furnish(&key.name)?;
         }
+        Ok(Ok(Written { object, created: true, warnings }))
     }
 
+    /// The object as it is to be stored; `None` when that is what is stored already.
     fn prepare(
         &self,
         resource: &Resource,
         live: &Stored,
         write: Write,
         options: &WriteOptions,
-    ) -> Result<(Value, Vec<String>), ApiError> {
+    ) -> Result<(Option<Value>, Vec<String>), ApiError> {
         let now = Timestamp::now();
         let (mut object, applied) = match write {
             Write::Replace(object) => (object, false),
@@ -182,7 +236,7 @@ impl Store {
         };
         metadata::check_versions(resource, live, &object)?;
         if object == *live.value() {
-            return Ok((object, Vec::new()));
+            return Ok((None, Vec::new()));
         }
         strategy::restrict(resource, options.subresource, live, &mut object);
         metadata::for_update(resource, live, &mut object)?;
@@ -203,7 +257,7 @@ impl Store {
         strategy::validate_update(resource, live, &object)?;
         strategy::count_generation(resource, live, &mut object);
         metadata::tidy(&mut object);
-        Ok((object, warnings))
+        Ok(((object != *live.value()).then_some(object), warnings))
     }
 
     /// What every namespace holds from its start: a service account and the cluster's root certificates.

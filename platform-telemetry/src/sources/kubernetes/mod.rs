@@ -70,6 +70,7 @@ pub struct ClusterStateSource {
     interval: Duration,
     labels: Labels,
     namespace_labels: Arc<NamespaceLabels>,
+    metrics: bool,
     clock: Arc<dyn Clock>,
     state: tokio::sync::Mutex<State>,
     lists: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
@@ -91,6 +92,7 @@ impl ClusterStateSource {
             interval: Duration::from_secs(15),
             labels: Labels::empty(),
             namespace_labels: Arc::new(|_| None),
+            metrics: true,
             clock: Arc::new(SystemClock),
         }
     }
@@ -99,11 +101,12 @@ impl ClusterStateSource {
     async fn tick(&self, out: &Emitter) -> Result<()> {
         let mut state = self.state.lock().await;
         let at = self.clock.now();
-        let lists = KINDS.iter().map(|(api_version, kind, _)| self.list(api_version, kind));
+        let kinds: &[_] = if self.metrics { &KINDS } else { &[] };
+        let lists = kinds.iter().map(|(api_version, kind, _)| self.list(api_version, kind));
         let (lists, events) = futures::join!(futures::future::join_all(lists), self.list("v1", "Event"));
         let mut samples = Vec::new();
         let mut up = false;
-        for ((_, kind, describe), objects) in KINDS.iter().zip(lists) {
+        for ((_, kind, describe), objects) in kinds.iter().zip(lists) {
             if let Some(objects) = self.note(kind, objects, &mut state) {
                 up = true;
                 let present = self.describe(kind, &objects, *describe, at);
@@ -112,7 +115,9 @@ impl ClusterStateSource {
             }
         }
         let events = self.note("Event", events, &mut state);
-        samples.extend(self.about_lists(up, at));
+        if self.metrics {
+            samples.extend(self.about_lists(up, at));
+        }
         // The next reading says the same anew: nobody has to wait for this one.
         drop(out.emit(Batch::samples(samples)).await?);
         if let Some(events) = events {
@@ -213,6 +218,7 @@ pub struct ClusterStateSourceBuilder {
     interval: Duration,
     labels: Labels,
     namespace_labels: Arc<NamespaceLabels>,
+    metrics: bool,
     clock: Arc<dyn Clock>,
 }
 
@@ -238,6 +244,12 @@ impl ClusterStateSourceBuilder {
         self
     }
 
+    /// Reads Events alone: for clusters in which kube-state-metrics itself runs and is scraped.
+    pub fn events_only(mut self) -> Self {
+        self.metrics = false;
+        self
+    }
+
     /// The clock that stamps the samples. Default: the machine's.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -254,6 +266,7 @@ impl ClusterStateSourceBuilder {
             cluster: self.cluster,
             interval: self.interval,
             namespace_labels: self.namespace_labels,
+            metrics: self.metrics,
             clock: self.clock,
             state: tokio::sync::Mutex::default(),
             lists: Mutex::default(),

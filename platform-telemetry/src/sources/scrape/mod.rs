@@ -1,20 +1,24 @@
 //! HTTP targets that expose Prometheus' text format.
 
+mod cluster;
 mod fetch;
+mod history;
+mod pod;
 mod target;
 
+pub use cluster::{ClusterScrapeSource, ClusterScrapeSourceBuilder};
 pub use fetch::ACCEPT;
 
 use crate::{
-    exposition::{Limits, Scrape, parse},
+    exposition::{Limits, Scrape},
     http,
-    sources::staleness::Staleness,
 };
 use async_trait::async_trait;
+use history::History;
 use platform_core::{
-    Error, Result,
+    Result,
     clock::{Clock, SystemClock, Timestamp},
-    telemetry::{Batch, Emitter, Labels, MetricKind, Sample, TelemetrySource},
+    telemetry::{Batch, Emitter, Labels, Sample, TelemetrySource},
 };
 use reqwest::{Client, redirect::Policy};
 use std::{fmt, sync::Arc, time::Duration};
@@ -72,7 +76,7 @@ impl ScrapeSource {
         let start = Instant::now() + target.delay(self.interval, self.clock.now());
         let mut ticks = tokio::time::interval_at(start, self.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut state = State::default();
+        let mut history = History::new(target.labels().clone(), self.honor_labels);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
@@ -81,7 +85,7 @@ impl ScrapeSource {
             let samples = tokio::select! {
                 // It says nothing about the target that we stopped in the middle.
                 () = shutdown.cancelled() => return Ok(()),
-                samples = self.scrape(target, &mut state) => samples,
+                samples = self.scrape(target, &mut history) => samples,
             };
             // The next scrape reads anew: whether this one became durable changes nothing here.
             drop(out.emit(Batch::samples(samples)).await?);
@@ -89,54 +93,16 @@ impl ScrapeSource {
     }
 
     /// One scrape with its reports, whatever its outcome.
-    async fn scrape(&self, target: &Target, state: &mut State) -> Vec<Sample> {
+    async fn scrape(&self, target: &Target, history: &mut History) -> Vec<Sample> {
         let at = self.clock.now();
         let started = Instant::now();
         let outcome = self.read(target, at).await;
-        let duration = started.elapsed();
-        state.note(target, &outcome);
-        let up = outcome.is_ok();
-        let (rejected, mut samples) = match outcome {
-            Ok(Scrape { samples, rejected_lines, .. }) => {
-                (rejected_lines, samples.into_iter().map(|s| target.label(s, self.honor_labels)).collect())
-            }
-            Err(_) => (0, Vec::new()),
-        };
-        let scraped = samples.len() as f64;
-        let added = state.staleness.added(&samples) as f64;
-        let ended = state.staleness.advance(&samples, at);
-        samples.extend(ended);
-        for (metric, value) in [
-            ("up", f64::from(u8::from(up))),
-            ("scrape_duration_seconds", duration.as_secs_f64()),
-            ("scrape_samples_scraped", scraped),
-            ("scrape_samples_post_metric_relabeling", scraped),
-            ("scrape_series_added", added),
-            ("platform_scrape_rejected_lines", rejected as f64),
-        ] {
-            samples.push(Sample {
-                metric: metric.into(),
-                labels: target.labels().clone(),
-                timestamp: at,
-                value,
-                kind: MetricKind::Gauge,
-            });
-        }
-        samples
+        history.samples(target, outcome, at, started.elapsed(), |sample| sample)
     }
 
     async fn read(&self, target: &Target, at: Timestamp) -> Result<Scrape> {
         let body = fetch::fetch(&self.client, target.url(), self.timeout, self.body_limit).await?;
-        let scrape = parse(&body, at, &self.limits);
-        if scrape.over_limit {
-            return Err(Error::invalid(format!("it has more than {} samples", self.limits.samples)));
-        }
-        match scrape.errors.first() {
-            Some(error) if scrape.samples.is_empty() => {
-                Err(Error::invalid(format!("this is not the text format: {error}")))
-            }
-            _ => Ok(scrape),
-        }
+        history::read(&body, at, &self.limits)
     }
 }
 
@@ -149,35 +115,6 @@ impl TelemetrySource for ScrapeSource {
     async fn run(&self, out: &Emitter, shutdown: &CancellationToken) -> Result<()> {
         let targets = self.targets.iter().map(|target| self.follow(target, out, shutdown));
         futures::future::try_join_all(targets).await.map(drop)
-    }
-}
-
-/// What is remembered of a target between scrapes.
-#[derive(Default)]
-struct State {
-    staleness: Staleness,
-    /// What was told last.
-    problem: Option<String>,
-}
-
-impl State {
-    /// Tells what changed: a target that stays down is told once.
-    fn note(&mut self, target: &Target, outcome: &Result<Scrape>) {
-        let problem = match outcome {
-            Err(error) => Some(error.to_string()),
-            Ok(scrape) => scrape.errors.first().map(ToString::to_string),
-        };
-        if problem == self.problem {
-            return;
-        }
-        match (&problem, outcome) {
-            (Some(error), Err(_)) => tracing::warn!(%target, error, "a target cannot be scraped"),
-            (Some(error), Ok(scrape)) => {
-                tracing::warn!(%target, error, lines = scrape.rejected_lines, "a target exposes malformed lines, which are left out");
-            }
-            (None, _) => tracing::info!(%target, "a target is scraped again without faults"),
-        }
-        self.problem = problem;
     }
 }
 

@@ -1,10 +1,6 @@
 //! What is scraped.
 
-use platform_core::{
-    Error, Result,
-    clock::Timestamp,
-    telemetry::{Labels, Sample},
-};
+use platform_core::{Error, Result, clock::Timestamp, telemetry::Labels};
 use reqwest::Url;
 use std::{
     fmt,
@@ -59,26 +55,6 @@ impl Target {
         let (moment, now) = (hasher.finish() % interval, now % interval);
         Duration::from_millis(if moment >= now { moment - now } else { interval - (now - moment) })
     }
-
-    /// A scraped sample with the target's labels.
-    pub(super) fn label(&self, mut sample: Sample, honor_labels: bool) -> Sample {
-        if honor_labels {
-            sample.labels = self.labels.with(&sample.labels);
-            return sample;
-        }
-        if self.labels.iter().any(|(name, _)| sample.labels.get(name).is_some()) {
-            let renamed = sample.labels.iter().map(|(name, value)| {
-                let mut name = name.to_owned();
-                while self.labels.get(&name).is_some() {
-                    name.insert_str(0, "exported_");
-                }
-                (name, value.to_owned())
-            });
-            sample.labels = renamed.collect();
-        }
-        sample.labels = sample.labels.with(&self.labels);
-        sample
-    }
 }
 
 /// Without what may be secret: user, password and query.
@@ -98,7 +74,6 @@ impl fmt::Debug for Target {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use platform_core::telemetry::MetricKind;
 
     fn target(address: &str) -> Target {
         Target::new(address, &Labels::from_iter([("job", "web")])).unwrap()
@@ -126,19 +101,5 @@ mod tests {
         let (one, other) = (target("a:1"), target("b:1"));
         assert_eq!(moment(&one, 0), moment(&one, 1_795_466_188_123));
         assert_ne!(moment(&one, 0), moment(&other, 0));
-    }
-
-    #[test]
-    fn labels_in_conflict_are_exported() {
-        let sample = Sample {
-            metric: "m".into(),
-            labels: Labels::from_iter([("job", "inner"), ("code", "200")]),
-            timestamp: Timestamp::default(),
-            value: 1.0,
-            kind: MetricKind::Gauge,
-        };
-        let ours = target("a:1").label(sample.clone(), false).labels;
-        assert_eq!(ours.to_string(), r#"{code="200",exported_job="inner",instance="a:1",job="web"}"#);
-        assert_eq!(target("a:1").label(sample, true).labels.get("job"), Some("inner"));
     }
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::super::admission::{QUOTAS, quota_status};
 use super::super::error::ApiError;
 use super::super::resource::GroupResource;
 use super::super::store::{Change, Event, Key, Store, Stored, Watch};
@@ -27,7 +28,7 @@ use super::service;
 const BATCH: usize = 32;
 
 /// Collections whose objects each are a piece of work of their own.
-const RECONCILED: [GroupResource; 13] = [
+const RECONCILED: [GroupResource; 14] = [
     NODES,
     PODS,
     DEPLOYMENTS,
@@ -41,6 +42,7 @@ const RECONCILED: [GroupResource; 13] = [
     CLAIMS,
     VOLUMES,
     AUTOSCALERS,
+    QUOTAS,
 ];
 
 /// The object to look at.
@@ -148,6 +150,10 @@ impl Cluster {
         }
         if event.change != Change::Deleted && RECONCILED.contains(resource) {
             self.queue.push(Work::Object(key.clone()));
+        }
+        if !key.namespace.is_empty() && *resource != QUOTAS {
+            // What comes, goes or ends may be counted.
+            self.push_all(&QUOTAS, Some(&key.namespace));
         }
         if *resource == PODS {
             self.notice_pod(event);
@@ -280,6 +286,8 @@ impl Cluster {
             self.autoscaler(object)
         } else if *resource == DISRUPTION_BUDGETS {
             self.disruption_budget(object)
+        } else if *resource == QUOTAS {
+            quota_status(&self.store, key)
         } else {
             Ok(())
         }

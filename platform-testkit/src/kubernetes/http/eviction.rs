@@ -1,12 +1,16 @@
 //! `pods/eviction`: a deletion that PodDisruptionBudgets may refuse, which is what `kubectl drain` asks for.
 
+use std::sync::Arc;
+
 use http::HeaderMap;
 use serde_json::{Value, json};
 
 use super::answer;
-use super::modify::Done;
+use super::modify::{Done, warn};
 use super::read::key;
 use super::request::{self, Accept, Parameters, Target};
+use crate::kubernetes::admission::{self, Operation, Request};
+use crate::kubernetes::auth::User;
 use crate::kubernetes::deletion::{DeleteOptions, Deletion};
 use crate::kubernetes::error::{ApiError, Cause, Details};
 use crate::kubernetes::resource::GroupResource;
@@ -20,6 +24,7 @@ const TRIES: usize = 10;
 
 pub(super) fn evict(
     store: &Store,
+    user: &Arc<User>,
     target: &Target,
     query: &Parameters,
     headers: &HeaderMap,
@@ -40,13 +45,29 @@ pub(super) fn evict(
     let mut options = DeleteOptions::parse(&eviction["deleteOptions"])?;
     options.dry_run |= query.dry_run("CreateOptions")?;
     let pod = store.get(&key)?;
+    // What was admitted is the creation of an eviction, not the deletion that it leads to.
+    let request = Request {
+        operation: Operation::Create,
+        resource: &target.resource,
+        key: &key,
+        subresource: Some("eviction"),
+        object: Some(&eviction),
+        old: None,
+        user,
+        dry_run: options.dry_run,
+        options: admission::Options { kind: "CreateOptions", manager: query.get("fieldManager") },
+    };
+    let warnings = admission::review(store, &request)?;
     if counts(&pod) {
         take_disruption(store, &pod, options.dry_run)?;
     }
-    let (Deletion::Gone(object) | Deletion::Pending(object)) = store.delete(&key, &options)?;
+    let deleted = store.delete_admitted(&key, &options, &|_| Ok(Vec::new()))?;
+    let (Deletion::Gone(object) | Deletion::Pending(object)) = deleted.deletion;
     let status =
         json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201});
-    Ok(Done { response: answer::value(201, &status, accept), revision: object.revision() })
+    let mut response = answer::value(201, &status, accept);
+    warn(&mut response, &warnings);
+    Ok(Done { response, revision: object.revision() })
 }
 
 /// Whether a budget has a say: a pod that does not run yet, has ended or is ending disrupts nobody.
@@ -88,7 +109,7 @@ fn take_disruption(store: &Store, pod: &Stored, dry_run: bool) -> Result<(), Api
     Err(refusal("", why, 1))
 }
 
-fn budget_of(store: &Store, pod: &Stored) -> Result<Option<std::sync::Arc<Stored>>, ApiError> {
+fn budget_of(store: &Store, pod: &Stored) -> Result<Option<Arc<Stored>>, ApiError> {
     let namespace = Key::of(&BUDGETS, pod).namespace;
     let mut budgets = store.list(&BUDGETS, Some(&namespace)).items;
     budgets.retain(|budget| {

@@ -30,12 +30,14 @@ use tokio_util::sync::CancellationToken;
 
 use self::modify::Done;
 use self::request::{Accept, Parameters, Target};
+use super::auth::User;
 use super::error::ApiError;
 use super::faults::{Effect, Faults};
 use super::requests::Requests;
 use super::store::Store;
 
 pub(super) use self::connection::{Connection, Listener};
+pub(super) use self::scale::of as scale_of;
 
 /// The version that the server says it is: clients choose what they send by it.
 pub(super) const GIT_VERSION: &str = "v1.34.0+embedded";
@@ -87,6 +89,7 @@ async fn handle(
 
 impl Server {
     async fn answer(&self, parts: &Parts, body: Bytes) -> Result<Response, ApiError> {
+        let user = User::administrator();
         let segments = segments(parts.uri.path()).ok_or_else(ApiError::unknown_resource)?;
         let names: Vec<&str> = segments.iter().map(String::as_str).collect();
         if let Some(response) = self.about_the_server(&names, &parts.method, &parts.headers)? {
@@ -98,7 +101,7 @@ impl Server {
             _ => return Ok(page_not_found()),
         };
         let rest = rest.unwrap_or_default();
-        if let Some(response) = review(group, version, rest, parts, &body)? {
+        if let Some(response) = review(&user, group, version, rest, parts, &body)? {
             self.requests.count("create");
             return Ok(response);
         }
@@ -107,7 +110,7 @@ impl Server {
             target => target?,
         };
         let query = Parameters::parse(&parts.uri)?;
-        self.about_objects(&target, &query, parts, &body).await
+        self.about_objects(&user, &target, &query, parts, &body).await
     }
 
     fn serves(&self, group: &str, version: &str) -> bool {
@@ -159,6 +162,7 @@ impl Server {
 
     async fn about_objects(
         &self,
+        user: &Arc<User>,
         target: &Target,
         query: &Parameters,
         parts: &Parts,
@@ -178,7 +182,7 @@ impl Server {
                     return Err(ApiError::method_not_allowed());
                 }
                 self.requests.count("create");
-                let done = eviction::evict(store, target, query, headers, body)?;
+                let done = eviction::evict(store, user, target, query, headers, body)?;
                 store.durable(done.revision).await?;
                 return Ok(done.response);
             }
@@ -196,11 +200,11 @@ impl Server {
             "get" => return read::get(store, target, headers),
             "list" => return read::list(store, target, query, headers),
             "watch" => return watch::start(store, target, query, headers, self.shutdown.clone()),
-            "create" => modify::create(store, target, query, headers, body)?,
-            "update" => modify::replace(store, target, query, headers, body)?,
-            "patch" => modify::patch(store, target, query, headers, body)?,
-            "delete" => modify::delete(store, target, query, headers, body)?,
-            _ => modify::delete_collection(store, target, query, headers, body)?,
+            "create" => modify::create(store, user, target, query, headers, body)?,
+            "update" => modify::replace(store, user, target, query, headers, body)?,
+            "patch" => modify::patch(store, user, target, query, headers, body)?,
+            "delete" => modify::delete(store, user, target, query, headers, body)?,
+            _ => modify::delete_collection(store, user, target, query, headers, body)?,
         };
         store.durable(done.revision).await?;
         Ok(done.response)
@@ -224,6 +228,7 @@ fn verb(method: &Method, named: bool, watching: bool) -> Option<&'static str> {
 
 /// A review, if the path is one.
 fn review(
+    user: &User,
     group: &str,
     version: &str,
     rest: &[String],
@@ -245,7 +250,7 @@ fn review(
     }
     let accept = Accept::parse(&parts.headers)?;
     let review = request::body(&parts.headers, body, kind)?.unwrap_or(Value::Null);
-    Ok(Some(answer::value(201, &review::answer(kind, &format!("{group}/{version}"), &review), accept)))
+    Ok(Some(answer::value(201, &review::answer(user, kind, &format!("{group}/{version}"), &review), accept)))
 }
 
 fn version() -> Value {

@@ -1,6 +1,7 @@
 //! POST, PUT, PATCH and DELETE.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, Method, header};
@@ -11,7 +12,8 @@ use super::read::{Selection, key};
 use super::request::{self, Accept, Parameters, Target};
 use super::scale;
 use super::table::Include;
-use crate::kubernetes::deletion::{DeleteOptions, Deletion, Propagation, timestamp};
+use crate::kubernetes::auth::User;
+use crate::kubernetes::deletion::{DeleteOptions, Deleted, Deletion, Propagation, timestamp};
 use crate::kubernetes::error::{ApiError, Cause};
 use crate::kubernetes::resource::Resource;
 use crate::kubernetes::semantics::apply::{self, ApplyContext, ApplyError};
@@ -34,24 +36,30 @@ impl Done {
         } else {
             answer::object(code, &target.resource, &written.object, accept)
         };
-        for warning in &written.warnings {
-            let text = format!("299 - \"{}\"", warning.replace('\\', "\\\\").replace('"', "\\\""));
-            if let Ok(value) = HeaderValue::from_str(&text) {
-                response.headers_mut().append(header::WARNING, value);
-            }
-        }
+        warn(&mut response, &written.warnings);
         Self { response, revision: written.object.revision() }
+    }
+}
+
+/// Tells warnings in headers.
+pub(super) fn warn(response: &mut Response, warnings: &[String]) {
+    for warning in warnings {
+        let text = format!("299 - \"{}\"", warning.replace('\\', "\\\\").replace('"', "\\\""));
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            response.headers_mut().append(header::WARNING, value);
+        }
     }
 }
 
 pub(super) fn create(
     store: &Store,
+    user: &Arc<User>,
     target: &Target,
     query: &Parameters,
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Done, ApiError> {
-    let options = query.write_options(headers, "CreateOptions")?;
+    let options = query.write_options(user, headers, "CreateOptions")?;
     let accept = Accept::parse(headers)?;
     let resource = &target.resource;
     let object = object_of(resource, headers, body)?;
@@ -65,12 +73,13 @@ pub(super) fn create(
 
 pub(super) fn replace(
     store: &Store,
+    user: &Arc<User>,
     target: &Target,
     query: &Parameters,
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Done, ApiError> {
-    let options = with_subresource(query.write_options(headers, "UpdateOptions")?, target);
+    let options = with_subresource(query.write_options(user, headers, "UpdateOptions")?, target);
     let accept = Accept::parse(headers)?;
     let (resource, key) = (&target.resource, key(target));
     if target.subresource.as_deref() == Some("scale") {
@@ -93,12 +102,13 @@ pub(super) fn replace(
 
 pub(super) fn patch(
     store: &Store,
+    user: &Arc<User>,
     target: &Target,
     query: &Parameters,
     headers: &HeaderMap,
     body: &[u8],
 ) -> Result<Done, ApiError> {
-    let options = with_subresource(query.write_options(headers, "PatchOptions")?, target);
+    let options = with_subresource(query.write_options(user, headers, "PatchOptions")?, target);
     let accept = Accept::parse(headers)?;
     let resource = &target.resource;
     let patch = Patch::parse(resource, query, headers, body)?;
@@ -141,6 +151,7 @@ pub(super) fn patch(
 
 pub(super) fn delete(
     store: &Store,
+    user: &Arc<User>,
     target: &Target,
     query: &Parameters,
     headers: &HeaderMap,
@@ -152,10 +163,10 @@ pub(super) fn delete(
     if target.subresource.is_some() {
         return Err(ApiError::method_not_allowed());
     }
-    match store.delete(&key, &options)? {
+    let Deleted { deletion, warnings } = store.delete_object(&key, &options, user)?;
+    let (mut response, revision) = match deletion {
         Deletion::Pending(object) => {
-            let response = answer::object(200, &target.resource, &object, accept);
-            Ok(Done { response, revision: object.revision() })
+            (answer::object(200, &target.resource, &object, accept), object.revision())
         }
         Deletion::Gone(object) => {
             let mut details =
@@ -167,13 +178,16 @@ pub(super) fn delete(
                 "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details,
             });
             let accept = Accept { form: super::request::Form::Object, ..accept };
-            Ok(Done { response: answer::value(200, &status, accept), revision: object.revision() })
+            (answer::value(200, &status, accept), object.revision())
         }
-    }
+    };
+    warn(&mut response, &warnings);
+    Ok(Done { response, revision })
 }
 
 pub(super) fn delete_collection(
     store: &Store,
+    user: &Arc<User>,
     target: &Target,
     query: &Parameters,
     headers: &HeaderMap,
@@ -188,17 +202,25 @@ pub(super) fn delete_collection(
     let accept = Accept::parse(headers)?;
     let selection = Selection::parse(target, query)?;
     let listing = store.list(&resource.id, target.namespace.as_deref());
-    let mut deleted = Vec::new();
+    let (mut deleted, mut warnings) = (Vec::new(), Vec::new());
     for object in listing.items.into_iter().filter(|object| selection.selects(object)) {
-        match store.delete(&crate::kubernetes::state::Key::of(&resource.id, &object), &options) {
-            Ok(Deletion::Gone(object) | Deletion::Pending(object)) => deleted.push(object),
+        let key = crate::kubernetes::state::Key::of(&resource.id, &object);
+        match store.delete_object(&key, &options, user) {
+            Ok(Deleted { deletion: Deletion::Gone(object) | Deletion::Pending(object), warnings: more }) => {
+                deleted.push(object);
+                warnings.extend(
+                    more.into_iter().filter(|warning| !warnings.contains(warning)).collect::<Vec<_>>(),
+                );
+            }
             Err(error) if error.code == 404 => {}
             Err(error) => return Err(error),
         }
     }
     let revision = store.revision();
     let meta = ListMeta { revision, ..ListMeta::default() };
-    Ok(Done { response: answer::list(resource, &deleted, &meta, accept, Include::Metadata), revision })
+    let mut response = answer::list(resource, &deleted, &meta, accept, Include::Metadata);
+    warn(&mut response, &warnings);
+    Ok(Done { response, revision })
 }
 
 /// A patch in one of its four forms.

@@ -7,6 +7,7 @@ use http::{HeaderMap, Uri, header};
 use serde_json::Value;
 
 use super::protobuf;
+use crate::kubernetes::auth::User;
 use crate::kubernetes::decode::FieldValidation;
 use crate::kubernetes::error::{ApiError, Cause};
 use crate::kubernetes::resource::{Registry, Resource};
@@ -119,7 +120,12 @@ impl Parameters {
     }
 
     /// Who writes: `fieldManager`, or else the program that the user agent names.
-    pub(super) fn write_options(&self, headers: &HeaderMap, options: &str) -> Result<WriteOptions, ApiError> {
+    pub(super) fn write_options(
+        &self,
+        user: &Arc<User>,
+        headers: &HeaderMap,
+        options: &str,
+    ) -> Result<WriteOptions, ApiError> {
         let invalid = |cause| ApiError::invalid_kind("meta.k8s.io", options, "", vec![cause]);
         let validation = match self.get("fieldValidation") {
             None | Some("Warn") => FieldValidation::Warn,
@@ -150,7 +156,9 @@ impl Parameters {
                 if program.is_empty() { "unknown".to_owned() } else { program.chars().take(128).collect() }
             }
         };
-        Ok(WriteOptions { manager, dry_run: self.dry_run(options)?, validation, subresource: None })
+        let dry_run = self.dry_run(options)?;
+        let named = self.get("fieldManager").is_some();
+        Ok(WriteOptions { user: user.clone(), manager, named, dry_run, validation, subresource: None })
     }
 }
 

@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
+use crate::kubernetes::auth::User;
+
 /// The answer to a review of this kind.
-pub(super) fn answer(kind: &str, version: &str, review: &Value) -> Value {
+pub(super) fn answer(user: &User, kind: &str, version: &str, review: &Value) -> Value {
     let spec = review.get("spec").cloned().unwrap_or_else(|| json!({}));
     let status = match kind {
-        "SelfSubjectReview" => {
-            json!({"userInfo": {"username": "kubernetes-admin", "groups": ["system:masters", "system:authenticated"]}})
-        }
+        "SelfSubjectReview" => json!({"userInfo": user.info()}),
         "SelfSubjectRulesReview" => json!({
             "incomplete": false,
             "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],

@@ -7,7 +7,7 @@ use crate::kubernetes::resource::Resource;
 use crate::kubernetes::semantics::selector::LabelSelector;
 
 /// The Scale of an object.
-pub(super) fn of(resource: &Resource, object: &Value) -> Value {
+pub(in crate::kubernetes) fn of(resource: &Resource, object: &Value) -> Value {
     let paths = Paths::of(resource);
     let metadata = &object["metadata"];
     let number = |path: &str| object.pointer(path).and_then(Value::as_i64).unwrap_or(0);

@@ -1,5 +1,9 @@
 //! Resource quantities: `500m`, `1.5Gi`, `2e3`, after `k8s.io/apimachinery/pkg/api/resource`.
 
+use std::cmp::Ordering;
+use std::fmt;
+use std::ops::{Add, Sub};
+
 use serde_json::Value;
 
 /// How many parts a unit has: quantities are no finer than a nano.
@@ -8,11 +12,119 @@ const DECIMAL: [(&str, i32); 10] =
     [("n", -9), ("u", -6), ("m", -3), ("", 0), ("k", 3), ("M", 6), ("G", 9), ("T", 12), ("P", 15), ("E", 18)];
 const BINARY: [(&str, u32); 6] = [("Ki", 10), ("Mi", 20), ("Gi", 30), ("Ti", 40), ("Pi", 50), ("Ei", 60)];
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Format {
     Decimal,
     Binary,
     Exponent,
+}
+
+/// An amount that remembers how it was written: sums of `Mi` are written in `Mi`. Displays in canonical form.
+#[derive(Clone, Copy, Debug)]
+pub struct Amount {
+    nanos: i128,
+    format: Format,
+}
+
+impl Amount {
+    /// Nothing.
+    pub const ZERO: Self = Self::count(0);
+
+    /// A number of whole units.
+    pub const fn count(units: u32) -> Self {
+        // Lossless: `From` is not const.
+        Self { nanos: units as i128 * NANOS, format: Format::Decimal }
+    }
+
+    /// Reads a quantity; `None` if `text` is none or too large.
+    pub fn parse(text: &str) -> Option<Self> {
+        parse(text).map(|(nanos, format)| Self { nanos, format })
+    }
+
+    /// Whether it is nothing.
+    pub fn is_zero(self) -> bool {
+        self.nanos == 0
+    }
+
+    /// How many times `other` it is; nothing is an endless number of times nothing.
+    pub fn ratio(self, other: Self) -> f64 {
+        self.nanos as f64 / other.nanos as f64
+    }
+
+    fn with(self, nanos: i128, other: Self) -> Self {
+        Self { nanos, format: if self.nanos == 0 { other.format } else { self.format } }
+    }
+}
+
+impl Add for Amount {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        self.with(self.nanos.saturating_add(other.nanos), other)
+    }
+}
+
+impl Sub for Amount {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        self.with(self.nanos.saturating_sub(other.nanos), other)
+    }
+}
+
+impl PartialEq for Amount {
+    fn eq(&self, other: &Self) -> bool {
+        self.nanos == other.nanos
+    }
+}
+
+impl Eq for Amount {}
+
+impl PartialOrd for Amount {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Amount {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.nanos.cmp(&other.nanos)
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let amount = self.nanos;
+        if amount == 0 {
+            return f.write_str("0");
+        }
+        match self.format {
+            // Small and fractional amounts would lose precision with a binary suffix.
+            Format::Binary if amount.abs() >= 1024 * NANOS && amount % NANOS == 0 => {
+                let units = amount / NANOS;
+                match BINARY.iter().rev().find(|(_, shift)| units % (1_i128 << shift) == 0) {
+                    Some((name, shift)) => write!(f, "{}{name}", units >> shift),
+                    None => write!(f, "{units}"),
+                }
+            }
+            Format::Decimal | Format::Binary => {
+                let scaled = DECIMAL.iter().rev().find_map(|(name, exponent)| {
+                    let scale = 10_i128.checked_pow(u32::try_from(exponent + 9).ok()?)?;
+                    (amount % scale == 0).then(|| (amount / scale, *name))
+                });
+                let (number, name) = scaled.unwrap_or((amount, "n"));
+                write!(f, "{number}{name}")
+            }
+            Format::Exponent => {
+                let (mut mantissa, mut exponent) = (amount, -9);
+                while mantissa % 1000 == 0 {
+                    mantissa /= 1000;
+                    exponent += 3;
+                }
+                if exponent == 0 { write!(f, "{mantissa}") } else { write!(f, "{mantissa}e{exponent}") }
+            }
+        }
+    }
 }
 
 /// The amount in billionths of a unit, rounded up; `None` if `text` is not a quantity or too large.
@@ -22,35 +134,7 @@ pub fn nanos(text: &str) -> Option<i128> {
 
 /// The form in which the API server stores a quantity: `0.5` as `500m`, `1024Mi` as `1Gi`.
 pub fn canonical(text: &str) -> Option<String> {
-    let (amount, format) = parse(text)?;
-    if amount == 0 {
-        return Some("0".to_owned());
-    }
-    match format {
-        // Small and fractional amounts would lose precision with a binary suffix.
-        Format::Binary if amount.abs() >= 1024 * NANOS && amount % NANOS == 0 => {
-            let units = amount / NANOS;
-            let suffix = BINARY.iter().rev().find(|(_, shift)| units % (1_i128 << shift) == 0);
-            Some(
-                suffix.map_or_else(|| units.to_string(), |(name, shift)| format!("{}{name}", units >> shift)),
-            )
-        }
-        Format::Decimal | Format::Binary => {
-            let fits = |(name, exponent): &(&str, i32)| {
-                let scale = 10_i128.checked_pow(u32::try_from(exponent + 9).ok()?)?;
-                (amount % scale == 0).then(|| format!("{}{name}", amount / scale))
-            };
-            DECIMAL.iter().rev().find_map(fits)
-        }
-        Format::Exponent => {
-            let (mut mantissa, mut exponent) = (amount, -9);
-            while mantissa % 1000 == 0 {
-                mantissa /= 1000;
-                exponent += 3;
-            }
-            Some(if exponent == 0 { mantissa.to_string() } else { format!("{mantissa}e{exponent}") })
-        }
-    }
+    Amount::parse(text).map(|amount| amount.to_string())
 }
 
 /// Rewrites a quantity, given as text or as a number, in its canonical form; leaves anything else as it is.
@@ -144,6 +228,16 @@ mod tests {
         {
             assert_eq!(nanos(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn sums_are_written_as_their_first_part_is() {
+        let amount = |text: &str| Amount::parse(text).unwrap();
+        assert_eq!((amount("100Mi") + amount("100Mi")).to_string(), "200Mi");
+        assert_eq!((Amount::ZERO + amount("512Mi") + amount("512Mi")).to_string(), "1Gi");
+        assert_eq!((amount("2") - amount("500m")).to_string(), "1500m");
+        assert!(amount("1Gi") > amount("1G"));
+        assert!((amount("400Mi").ratio(amount("100Mi")) - 4.0).abs() < f64::EPSILON);
     }
 
     proptest! {

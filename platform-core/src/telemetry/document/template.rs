@@ -1,0 +1,191 @@
+//! The index templates by which Elasticsearch takes documents.
+
+use super::{COUNTER_SUFFIXES, Field, FieldKind, Signal};
+use serde_json::{Map, Value, json};
+use std::time::Duration;
+
+/// What a server knows beyond the plainest field types. Ask the server before a template is written: it refuses one with a type that it
+/// does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Features {
+    /// The field type `constant_keyword`; else `keyword`.
+    pub constant_keyword: bool,
+    /// The field type `match_only_text`; else `text`.
+    pub match_only_text: bool,
+}
+
+impl Features {
+    /// What Elastic's own distribution has, by its free licence.
+    pub const ALL: Self = Self { constant_keyword: true, match_only_text: true };
+    /// What every build has.
+    pub const PLAIN: Self = Self { constant_keyword: false, match_only_text: false };
+}
+
+/// Above the templates that Elasticsearch brings along for the same names, whose priorities are at most 200.
+const PRIORITY: u32 = 500;
+
+/// Prometheus' metrics are fields, and there are more of them than the 1,000 that an index takes by default.
+const METRIC_FIELDS_LIMIT: u32 = 10_000;
+/// Labels and attributes of programs that nobody knows.
+const LOG_FIELDS_LIMIT: u32 = 2_000;
+
+/// Longer values are kept and shown, but not found.
+const IGNORE_ABOVE: u32 = 1024;
+
+/// The name of a signal's template.
+pub fn template_name(signal: Signal) -> String {
+    format!("platform-{}", signal.as_str())
+}
+
+/// The body of `PUT _index_template/NAME` for a signal's data streams. What is older than `retention` is deleted by the server.
+///
+/// Metrics are time series: a document whose labels and time are there already is refused with 409, which is a repeat and no loss, and
+/// one that is too old for its series' index is refused with 400. Whole seconds of `retention` count.
+pub fn index_template(signal: Signal, features: Features, retention: Duration) -> Value {
+    let mut properties = Map::new();
+    let mut templates = Vec::new();
+    for field in signal.fields() {
+        match field.path.strip_suffix(".*") {
+            // A name with dots is one name and not a path.
+            Some(object) => {
+                let holder = json!({"type": "object", "dynamic": true, "subobjects": false});
+                insert(&mut properties, object, holder);
+                templates.extend(dynamic_templates(signal, field, object));
+            }
+            None => insert(&mut properties, field.path, mapping(signal, field, features)),
+        }
+    }
+    json!({
+        "index_patterns": [super::data_stream(signal, "*")],
+        "priority": PRIORITY,
+        "data_stream": {},
+        "template": {
+            "settings": settings(signal),
+            "mappings": {"dynamic": false, "dynamic_templates": templates, "properties": properties},
+            "lifecycle": {"data_retention": format!("{}s", retention.as_secs())},
+        },
+        "_meta": {"description": format!("Documents of {} in the shape of version {}", signal.as_str(), super::Topic::VERSION)},
+    })
+}
+
+fn settings(signal: Signal) -> Value {
+    match signal {
+        Signal::Metrics => {
+            let dimensions: Vec<&str> =
+                signal.fields().iter().filter(|field| field.dimension).map(|field| field.path).collect();
+            json!({"index": {
+                "mode": "time_series",
+                "routing_path": dimensions,
+                "mapping": {"total_fields": {"limit": METRIC_FIELDS_LIMIT}},
+            }})
+        }
+        Signal::Logs => json!({"index": {
+            "codec": "best_compression",
+            "mapping": {"total_fields": {"limit": LOG_FIELDS_LIMIT}},
+        }}),
+    }
+}
+
+fn mapping(signal: Signal, field: &Field, features: Features) -> Value {
+    match field.kind {
+        FieldKind::Date => json!({"type": "date"}),
+        FieldKind::Keyword => json!({"type": "keyword", "ignore_above": IGNORE_ABOVE}),
+        // The type of a stream is in its name; its namespace is not known when the template is written.
+        FieldKind::Constant if features.constant_keyword => match field.path {
+            "data_stream.type" => json!({"type": "constant_keyword", "value": signal.as_str()}),
+            "data_stream.dataset" => json!({"type": "constant_keyword", "value": signal.dataset()}),
+            _ => json!({"type": "constant_keyword"}),
+        },
+        FieldKind::Constant => json!({"type": "keyword"}),
+        FieldKind::Text if features.match_only_text => json!({"type": "match_only_text"}),
+        FieldKind::Text => json!({"type": "text"}),
+        FieldKind::Double => json!({"type": "double"}),
+        FieldKind::Long => json!({"type": "long"}),
+    }
+}
+
+/// How the fields of an object are mapped when they are first seen.
+fn dynamic_templates(signal: Signal, field: &Field, object: &str) -> Vec<Value> {
+    let template =
+        |name: String, paths: Value, mapping: Value| json!({name: {"path_match": paths, "mapping": mapping}});
+    let name = object.replace('.', "-");
+    match (field.kind, signal) {
+        (FieldKind::Double, Signal::Metrics) => {
+            let counters = COUNTER_SUFFIXES.map(|suffix| format!("{object}.*{suffix}"));
+            let double = |kind: &str| json!({"type": "double", "time_series_metric": kind});
+            vec![
+                template(format!("{name}-counters"), json!(counters), double("counter")),
+                template(format!("{name}-gauges"), json!(format!("{object}.*")), double("gauge")),
+            ]
+        }
+        (_, Signal::Metrics) if field.dimension => vec![template(
+            name,
+            json!(format!("{object}.*")),
+            json!({"type": "keyword", "time_series_dimension": true}),
+        )],
+        _ => vec![template(
+            name,
+            json!(format!("{object}.*")),
+            json!({"type": "keyword", "ignore_above": IGNORE_ABOVE}),
+        )],
+    }
+}
+
+/// Puts a mapping at a path, making the objects on the way.
+fn insert(properties: &mut Map<String, Value>, path: &str, mapping: Value) {
+    match path.split_once('.') {
+        None => {
+            properties.insert(path.to_owned(), mapping);
+        }
+        Some((object, rest)) => {
+            let holder = properties.entry(object).or_insert_with(|| json!({"properties": {}}));
+            if let Some(Value::Object(inner)) = holder.get_mut("properties") {
+                insert(inner, rest, mapping);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MONTH: Duration = Duration::from_secs(30 * 24 * 3600);
+
+    #[test]
+    fn metrics_are_series_of_their_labels() {
+        let template = index_template(Signal::Metrics, Features::ALL, MONTH);
+        assert_eq!(template["index_patterns"], json!(["metrics-generic.prometheus-*"]));
+        let index = &template["template"]["settings"]["index"];
+        assert_eq!((&index["mode"], &index["routing_path"]), (&json!("time_series"), &json!(["labels.*"])));
+        assert_eq!(template["template"]["lifecycle"], json!({"data_retention": "2592000s"}));
+        let dynamic = template["template"]["mappings"]["dynamic_templates"].as_array().unwrap();
+        assert_eq!(dynamic[0]["labels"]["mapping"]["time_series_dimension"], true);
+        assert_eq!(dynamic[1]["metrics-counters"]["path_match"][0], "metrics.*_total");
+        assert_eq!(dynamic[2]["metrics-gauges"]["mapping"]["time_series_metric"], "gauge");
+    }
+
+    #[test]
+    fn a_plain_server_gets_plain_types() {
+        let kinds = |features| {
+            let template = index_template(Signal::Logs, features, MONTH);
+            let properties = &template["template"]["mappings"]["properties"];
+            let kind = |path: &str| properties.pointer(path).unwrap().clone();
+            (kind("/body/properties/text/type"), kind("/data_stream/properties/namespace/type"))
+        };
+        assert_eq!(kinds(Features::ALL), (json!("match_only_text"), json!("constant_keyword")));
+        assert_eq!(kinds(Features::PLAIN), (json!("text"), json!("keyword")));
+    }
+
+    #[test]
+    fn every_field_is_mapped() {
+        for signal in Signal::ALL {
+            let template = index_template(signal, Features::ALL, MONTH);
+            let properties = &template["template"]["mappings"]["properties"];
+            for field in signal.fields() {
+                let path = field.path.trim_end_matches(".*").replace('.', "/properties/");
+                assert!(properties.pointer(&format!("/{path}/type")).is_some(), "{}", field.path);
+            }
+        }
+    }
+}

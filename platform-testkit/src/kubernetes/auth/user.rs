@@ -1,0 +1,96 @@
+//! Users: people, service accounts and the components of the cluster.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+use serde_json::{Value, json};
+
+/// Whose members may do everything.
+pub(in crate::kubernetes) const MASTERS: &str = "system:masters";
+/// Everyone who proved who they are.
+pub(in crate::kubernetes) const AUTHENTICATED: &str = "system:authenticated";
+
+/// Who a request is from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::kubernetes) struct User {
+    pub(in crate::kubernetes) name: String,
+    /// Empty where the way of authentication knows none.
+    pub(in crate::kubernetes) uid: String,
+    pub(in crate::kubernetes) groups: Vec<String>,
+    pub(in crate::kubernetes) extra: BTreeMap<String, Vec<String>>,
+}
+
+impl User {
+    /// Whom the kubeconfig of an embedded cluster is for.
+    pub(in crate::kubernetes) fn administrator() -> Arc<Self> {
+        static ADMINISTRATOR: LazyLock<Arc<User>> =
+            LazyLock::new(|| User::of("kubernetes-admin", &[MASTERS, AUTHENTICATED]));
+        ADMINISTRATOR.clone()
+    }
+
+    /// The component of the cluster that manages fields under this name.
+    pub(in crate::kubernetes) fn component(manager: &str) -> Arc<Self> {
+        static API_SERVER: LazyLock<Arc<User>> =
+            LazyLock::new(|| User::of("system:apiserver", &[MASTERS, AUTHENTICATED]));
+        static CONTROLLERS: LazyLock<Arc<User>> =
+            LazyLock::new(|| User::of("system:kube-controller-manager", &[AUTHENTICATED]));
+        static SCHEDULER: LazyLock<Arc<User>> =
+            LazyLock::new(|| User::of("system:kube-scheduler", &[AUTHENTICATED]));
+        static KUBELET: LazyLock<Arc<User>> =
+            LazyLock::new(|| User::of("system:node", &["system:nodes", AUTHENTICATED]));
+        match manager {
+            "kube-controller-manager" => CONTROLLERS.clone(),
+            "kube-scheduler" => SCHEDULER.clone(),
+            "kubelet" => KUBELET.clone(),
+            _ => API_SERVER.clone(),
+        }
+    }
+
+    /// Whether nothing is forbidden to this user.
+    #[allow(dead_code)] // the authorizer asks
+    pub(in crate::kubernetes) fn is_master(&self) -> bool {
+        self.is_in(MASTERS)
+    }
+
+    /// Whether the user belongs to this group.
+    pub(in crate::kubernetes) fn is_in(&self, group: &str) -> bool {
+        self.groups.iter().any(|one| one == group)
+    }
+
+    /// As `authentication.k8s.io/v1` writes a `UserInfo`, which is what reviews and admission policies see.
+    pub(in crate::kubernetes) fn info(&self) -> Value {
+        let mut info = json!({});
+        if !self.name.is_empty() {
+            info["username"] = json!(self.name);
+        }
+        if !self.uid.is_empty() {
+            info["uid"] = json!(self.uid);
+        }
+        if !self.groups.is_empty() {
+            info["groups"] = json!(self.groups);
+        }
+        if !self.extra.is_empty() {
+            info["extra"] = json!(self.extra);
+        }
+        info
+    }
+
+    fn of(name: &str, groups: &[&str]) -> Arc<Self> {
+        let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+        Arc::new(Self { name: name.to_owned(), groups, ..Self::default() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_written_without_what_is_not_known() {
+        let info = User::administrator().info();
+        let groups = ["system:masters", "system:authenticated"];
+        assert_eq!(info, json!({"username": "kubernetes-admin", "groups": groups}));
+        assert!(User::administrator().is_master());
+        assert!(!User::component("kubelet").is_master());
+    }
+}
