@@ -14,13 +14,29 @@
 //! # Ok::<(), platform_core::Error>(())
 //! ```
 
+mod alertmanager;
 mod frame;
+mod grafana;
+mod ingress;
 mod kube_state_metrics;
+mod nginx_ingress;
 mod node_exporter;
+mod prometheus;
+mod secret_key;
+mod traefik;
 
+pub use alertmanager::{
+    Alertmanager, AlertmanagerSettings, EmailReceiver, Receiver, Route, SlackReceiver, WebhookReceiver,
+};
 pub use frame::Installation;
+pub use grafana::{ElasticsearchSource, Grafana, GrafanaSettings};
+pub use ingress::Exposure;
 pub use kube_state_metrics::{KubeStateMetrics, KubeStateMetricsSettings};
+pub use nginx_ingress::{NginxIngress, NginxIngressSettings};
 pub use node_exporter::{NodeExporter, NodeExporterSettings};
+pub use prometheus::{Prometheus, PrometheusSettings, ScrapeJob};
+pub use secret_key::SecretKey;
+pub use traefik::{GatewayApi, Traefik, TraefikSettings};
 
 use frame::{Defaults, Program};
 use platform_core::{
