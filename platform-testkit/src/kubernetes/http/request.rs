@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::Query;
 use http::{HeaderMap, Uri, header};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::protobuf;
@@ -241,6 +242,13 @@ pub(super) fn body(headers: &HeaderMap, body: &[u8], kind: &str) -> Result<Optio
     }
 }
 
+/// A body as the type of its kind.
+pub(super) fn typed<T: DeserializeOwned>(kind: &str, body: &Value) -> Result<T, ApiError> {
+    T::deserialize(body).map_err(|why| {
+        ApiError::bad_request(format!("{kind} in version \"v1\" cannot be handled as a {kind}: json: {why}"))
+    })
+}
+
 pub(super) fn yaml(text: &[u8]) -> Result<Value, String> {
     // `y`, `no` and `on` are words, as in YAML 1.2; a mode may be 0644, as in 1.1 and in every manifest.
     let options = serde_saphyr::options! { strict_booleans: true, legacy_octal_numbers: true };
@@ -255,7 +263,7 @@ pub(super) fn media_type(headers: &HeaderMap) -> String {
 }
 
 /// Decodes `%XX`; anything that is not UTF-8 afterwards is no path of ours.
-pub(super) fn percent_decoded(segment: &str) -> Option<String> {
+pub(in crate::kubernetes) fn percent_decoded(segment: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(segment.len());
     let mut rest = segment.as_bytes();
     while let Some((first, tail)) = rest.split_first() {
