@@ -1,5 +1,7 @@
 //! Dashboards as typed values, which each target renders in its own way.
 
+pub mod kibana;
+
 use crate::{
     error::Result,
     telemetry::{Expression, Matcher, Severity},

@@ -14,12 +14,22 @@
 //! # Ok::<(), platform_core::Error>(())
 //! ```
 
+mod elasticsearch;
+mod fluent_bit;
 mod frame;
+mod kafka;
+mod kibana;
 mod kube_state_metrics;
+mod logstash;
 mod node_exporter;
 
+pub use elasticsearch::{Elasticsearch, ElasticsearchAccess, ElasticsearchSettings};
+pub use fluent_bit::{FluentBit, FluentBitSettings};
 pub use frame::Installation;
+pub use kafka::{External, Kafka, KafkaSettings};
+pub use kibana::{Kibana, KibanaSettings};
 pub use kube_state_metrics::{KubeStateMetrics, KubeStateMetricsSettings};
+pub use logstash::{Logstash, LogstashSettings};
 pub use node_exporter::{NodeExporter, NodeExporterSettings};
 
 use frame::{Defaults, Program};
@@ -30,7 +40,15 @@ use platform_core::{
 use std::sync::Arc;
 
 /// By name.
-const CATALOGUE: &[Entry] = &[Entry::of::<KubeStateMetricsSettings>(), Entry::of::<NodeExporterSettings>()];
+const CATALOGUE: &[Entry] = &[
+    Entry::of::<ElasticsearchSettings>(),
+    Entry::of::<FluentBitSettings>(),
+    Entry::of::<KafkaSettings>(),
+    Entry::of::<KibanaSettings>(),
+    Entry::of::<KubeStateMetricsSettings>(),
+    Entry::of::<LogstashSettings>(),
+    Entry::of::<NodeExporterSettings>(),
+];
 
 /// A component and how it is made of a document.
 struct Entry {
