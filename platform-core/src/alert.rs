@@ -3,6 +3,10 @@
 //! States and times are those of Prometheus' alerting rules: a series that fulfils the condition is *pending* until it has done so
 //! for [`AlertRule::pending_for`], then *firing*, and *resolved* once it no longer does.
 
+mod prometheus;
+
+pub use prometheus::{PrometheusRule, PrometheusRuleFile, PrometheusRuleGroup};
+
 use crate::{
     clock::Timestamp,
     error::{Error, Result},

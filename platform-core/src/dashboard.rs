@@ -1,6 +1,8 @@
 //! Dashboards as typed values, which each target renders in its own way.
 
+pub mod grafana;
 pub mod kibana;
+pub mod stock;
 
 use crate::{
     error::Result,

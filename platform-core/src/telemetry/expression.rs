@@ -14,7 +14,7 @@
 //! );
 //! ```
 
-use super::Labels;
+use super::{Labels, prometheus_duration::PromDuration};
 use serde::{Deserialize, Serialize};
 use std::{
     fmt,
@@ -500,25 +500,6 @@ impl fmt::Display for PromNumber {
         } else {
             write!(f, "{number}")
         }
-    }
-}
-
-/// A duration as PromQL and Prometheus' configuration write it: `5m`, `1h30m`, `250ms`.
-pub(crate) struct PromDuration(pub(crate) Duration);
-
-impl fmt::Display for PromDuration {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rest = self.0.as_millis();
-        if rest == 0 {
-            return f.write_str("0s");
-        }
-        for (millis, unit) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")] {
-            if rest >= millis {
-                write!(f, "{}{unit}", rest / millis)?;
-                rest %= millis;
-            }
-        }
-        Ok(())
     }
 }
 

@@ -12,6 +12,7 @@ mod expression;
 mod flow;
 mod model;
 mod plane;
+pub mod prometheus_duration;
 mod query;
 mod store;
 

@@ -13,7 +13,7 @@ use super::{
 use platform_core::{
     Error, Result,
     component::ComponentScope,
-    dashboard::{Dashboard, kibana::saved_objects},
+    dashboard::{Dashboard, kibana::saved_objects, stock},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -41,7 +41,7 @@ pub struct KibanaSettings {
     pub keys_secret: String,
     /// The address by which people reach it, for the links that it writes. Default: none.
     pub public_url: Option<String>,
-    /// The dashboards that it shows. Default: nodes and workloads.
+    /// The dashboards that it shows. Default: the stock dashboards.
     pub dashboards: Vec<Dashboard>,
 }
 
@@ -51,7 +51,7 @@ impl Default for KibanaSettings {
             elasticsearch: ElasticsearchAccess::default(),
             keys_secret: "kibana-keys".to_owned(),
             public_url: None,
-            dashboards: Vec::new(),
+            dashboards: stock::all(),
         }
     }
 }
@@ -111,7 +111,7 @@ impl Program for KibanaSettings {
             frame.deployment(self.pod(&elasticsearch, &configuration)?).into(),
         ];
         objects.extend(frame.disruption_budget());
-        let dashboards = saved_objects(&self.shown())?;
+        let dashboards = saved_objects(&self.dashboards)?;
         if dashboards.len() > LARGEST_IMPORT {
             return Err(Error::invalid(format!(
                 "settings.dashboards: {} bytes of them are more than a ConfigMap can hold",
@@ -141,10 +141,6 @@ impl KibanaSettings {
             }
         }
         Ok(())
-    }
-
-    fn shown(&self) -> Vec<Dashboard> {
-        self.dashboards.clone()
     }
 
     /// `kibana.yml`. Secrets are the environment's.
