@@ -178,3 +178,11 @@ fn what_cannot_be_drawn_is_refused_by_name() {
     assert!(refused(sum("a"), "{{b}}").to_string().contains("the label \"b\""));
     assert!(refused(sum("a") * f64::INFINITY, "x").to_string().contains("no such number"));
 }
+
+#[test]
+fn the_stock_dashboards_can_all_be_shown() {
+    let lines = saved_objects(&crate::dashboard::stock::all()).unwrap();
+    assert!(lines.len() < 500_000, "{} bytes go into a ConfigMap", lines.len());
+    let dashboards = lines.lines().filter(|line| line.contains(r#""type":"dashboard""#)).count();
+    assert_eq!(dashboards, crate::dashboard::stock::all().len());
+}
