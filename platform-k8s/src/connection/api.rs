@@ -311,9 +311,9 @@ impl Api {
     }
 }
 
-/// A control plane of one node is back within half a minute.
+/// A control plane of one node is back within a minute: about 50 s of tries, at most twice as much.
 fn patience() -> RetryPolicy {
-    let mut policy = RetryPolicy::attempts(14);
+    let mut policy = RetryPolicy::attempts(24);
     policy.cap = Duration::from_secs(5);
     policy
 }
