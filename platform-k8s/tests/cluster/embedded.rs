@@ -109,9 +109,8 @@ async fn alike_objects_are_asked_about_once_and_those_that_are_taken_each() {
     // One that the server refuses is asked about, however many others are like each other.
     let mut wrong = config("wrong", "1");
     wrong["data"]["value"] = json!(5);
-    let error =
-        cluster.apply(&set(many().filter(|m| m["metadata"]["name"] != "map-7").chain([wrong])), &options());
-    let error = error.await.unwrap_err();
+    let refused = set(many().filter(|m| m["metadata"]["name"] != "map-7").chain([wrong]));
+    let error = cluster.apply(&refused, &options()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Invalid);
     assert!(error.to_string().contains("a/wrong"), "{error}");
     assert!(
