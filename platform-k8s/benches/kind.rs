@@ -69,8 +69,10 @@ async fn ours() -> Duration {
     let start = Instant::now();
     let created = join_all(specs.iter().map(|spec| kind.create(spec, &progress))).await;
     let elapsed = start.elapsed();
-    delete().await.into_iter().for_each(|deleted| drop(deleted.unwrap()));
-    created.into_iter().for_each(|created| drop(created.unwrap()));
+    // Even a failed run leaves nothing.
+    let deleted = delete().await;
+    created.into_iter().collect::<Result<Vec<_>, _>>().unwrap();
+    deleted.into_iter().collect::<Result<Vec<_>, _>>().unwrap();
     elapsed
 }
 
@@ -87,10 +89,16 @@ fn peer(clusters: usize) -> Duration {
     if let Ok(image) = std::env::var("PLATFORM_KIND_IMAGE") {
         more.extend(["--image".to_owned(), image]);
     }
-    (0..clusters).for_each(|i| kind("delete", i, &[]));
+    for i in 0..clusters {
+        kind("delete", i, &[]);
+    }
     let start = Instant::now();
-    (0..clusters).for_each(|i| kind("create", i, &more));
+    for i in 0..clusters {
+        kind("create", i, &more);
+    }
     let elapsed = start.elapsed();
-    (0..clusters).for_each(|i| kind("delete", i, &[]));
+    for i in 0..clusters {
+        kind("delete", i, &[]);
+    }
     elapsed
 }

@@ -219,7 +219,7 @@ impl Containers {
             (Engine::Podman, _) => arguments.push("--multi-image-archive".into()),
             // What containerd keeps may name platforms of which it has no content.
             (_, Some(image)) if single => {
-                arguments.extend(["--platform".into(), image.platform.clone().into()])
+                arguments.extend(["--platform".into(), image.platform.clone().into()]);
             }
             _ => {}
         }

@@ -123,7 +123,7 @@ impl Program {
     }
 
     /// Begins a run with these arguments, which may take 30 seconds.
-    pub(super) fn run<'a>(&'a self, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Run<'a> {
+    pub(super) fn run(&self, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Run<'_> {
         Run {
             program: self,
             arguments: arguments.into_iter().map(Into::into).collect(),
@@ -338,7 +338,7 @@ mod tests {
         let script = format!("sleep 300 & echo $! >{}; echo ready >&2; wait", child.display());
         let (program, arguments) = shell(&script);
         let (told, mut ready) = tokio::sync::mpsc::unbounded_channel();
-        let run = program.run(arguments).output_with(move |_| drop(told.send(())));
+        let run = program.run(arguments).output_with(move |_| told.send(()).unwrap());
         tokio::select! {
             _ = run => panic!("it ended by itself"),
             _ = ready.recv() => {}
