@@ -115,6 +115,11 @@ impl ApiError {
         Self { code: 409, reason: "Conflict", message, details: Some(Box::new(details)) }
     }
 
+    /// 401: the credentials of the request are not good.
+    pub fn unauthorized() -> Self {
+        Self::new(401, "Unauthorized", "Unauthorized")
+    }
+
     /// 403.
     pub fn forbidden(resource: &GroupResource, name: &str, why: &str) -> Self {
         let message = format!("{resource} \"{name}\" is forbidden: {why}");

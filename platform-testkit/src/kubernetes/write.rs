@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::admission::{self, Operation, Request};
-use super::auth::User;
+use super::auth::{User, check_escalation};
 use super::decode::{self, Complaints, FieldValidation};
 use super::deletion::timestamp;
 use super::error::ApiError;
@@ -187,6 +187,7 @@ impl Store {
         let key = Key::of(&resource.id, &object);
         let validation = if applied { FieldValidation::Declared } else { options.validation };
         let mut warnings = decode::accept(resource, &mut object, validation, &options.complaints)?;
+        check_escalation(self, &options.user, resource, namespace, None, &object)?;
         strategy::drop_status(resource, &mut object);
         if !applied {
             // Nobody owns what the server adds from here on.
@@ -252,6 +253,8 @@ impl Store {
         metadata::for_update(resource, live, &mut object)?;
         let validation = if applied { FieldValidation::Declared } else { options.validation };
         let warnings = decode::accept(resource, &mut object, validation, &options.complaints)?;
+        let namespace = live["metadata"]["namespace"].as_str().unwrap_or_default();
+        check_escalation(self, &options.user, resource, namespace, Some(live.value()), &object)?;
         if !applied {
             let time = timestamp(now);
             let api_version = resource.api_version();

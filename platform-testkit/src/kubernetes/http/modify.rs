@@ -13,7 +13,7 @@ use super::read::{Selection, key};
 use super::request::{self, Accept, Parameters, Target};
 use super::scale;
 use super::table::Include;
-use crate::kubernetes::auth::User;
+use crate::kubernetes::auth::{self, ResourceAccess, User};
 use crate::kubernetes::decode::{Complaints, FieldValidation};
 use crate::kubernetes::deletion::{DeleteOptions, Deleted, Deletion, Propagation, timestamp};
 use crate::kubernetes::error::{ApiError, Cause};
@@ -141,7 +141,16 @@ pub(super) fn patch(
                 scale::apply(resource, live, &scale).map(Write::Replace).map(Some)
             }
             live => match &patch {
-                Patch::Apply { object, force } => apply_object(resource, &options, live, object, *force),
+                Patch::Apply { object, force } => {
+                    if live.is_none() {
+                        // Who may patch may not create by it.
+                        let create =
+                            ResourceAccess::new("create", key.resource.group(), key.resource.plural());
+                        let create = create.within(key.namespace.clone()).named(key.name.clone());
+                        auth::require(store, user, &create.into())?;
+                    }
+                    apply_object(resource, &options, live, object, *force)
+                }
                 other => {
                     let live = live.ok_or_else(missing)?;
                     let patched = other.patched(resource, live.value())?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::Query;
 use http::{HeaderMap, Uri, header};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::document::Document;
@@ -260,13 +261,20 @@ pub(super) fn document(headers: &HeaderMap, body: &[u8], kind: &str) -> Result<O
     }
 }
 
+/// A body as the type of its kind.
+pub(super) fn typed<T: DeserializeOwned>(kind: &str, body: &Value) -> Result<T, ApiError> {
+    T::deserialize(body).map_err(|why| {
+        ApiError::bad_request(format!("{kind} in version \"v1\" cannot be handled as a {kind}: json: {why}"))
+    })
+}
+
 pub(super) fn media_type(headers: &HeaderMap) -> String {
     let text = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 /// Decodes `%XX`; anything that is not UTF-8 afterwards is no path of ours.
-pub(super) fn percent_decoded(segment: &str) -> Option<String> {
+pub(in crate::kubernetes) fn percent_decoded(segment: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(segment.len());
     let mut rest = segment.as_bytes();
     while let Some((first, tail)) = rest.split_first() {

@@ -54,7 +54,9 @@ pub(super) fn role_binding(object: &Field<'_>, namespaced: bool, report: &mut Re
                 if !group.text().is_empty() {
                     report.unsupported(&group.path, group.value, &[""]);
                 }
-                subject.child("namespace").require(report);
+                if !namespaced {
+                    subject.child("namespace").require(report);
+                }
             }
             "User" | "Group" => group.one_of(&[RBAC], report),
             _ => {}
