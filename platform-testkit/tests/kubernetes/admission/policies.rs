@@ -297,6 +297,38 @@ async fn parameters_come_from_maps_and_custom_resources() {
 }
 
 #[tokio::test]
+async fn policies_ask_what_the_author_may_do() {
+    let cluster = Cluster::start().await;
+    let rbac = "/apis/rbac.authorization.k8s.io/v1";
+    let rule = json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create"]});
+    let role = json!({"metadata": {"name": "writer"}, "rules": [rule]});
+    cluster.create(&format!("{rbac}/clusterroles"), role).await;
+    let group = "rbac.authorization.k8s.io";
+    let binding = json!({
+        "metadata": {"name": "bob"},
+        "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": "writer"},
+        "subjects": [{"apiGroup": group, "kind": "User", "name": "bob"}],
+    });
+    cluster.create(&format!("{rbac}/clusterrolebindings"), binding).await;
+    let rules = json!({"validations": [
+        {"expression": "authorizer.requestResource.check('create').allowed()", "message": "may not create"},
+        {
+            "expression": "authorizer.group('').resource('secrets').namespace('default').check('get').allowed()",
+            "message": "may not read secrets",
+        },
+    ]});
+    bind(&cluster, policy("ask", &["CREATE"], "configmaps", rules), json!({})).await;
+    assert_eq!(map(&cluster, "m", json!({})).await.code, 201);
+    let request = reqwest::Client::new().post(format!("{}{MAPS}", cluster.api.url()));
+    let request = request.header("content-type", "application/json").header("impersonate-user", "bob");
+    let answer =
+        request.body(json!({"metadata": {"name": "m"}}).to_string()).send().await.expect("an answer");
+    assert_eq!(answer.status(), 422);
+    let body = answer.text().await.expect("a body");
+    assert!(body.contains("denied request: may not read secrets"), "{body}");
+}
+
+#[tokio::test]
 async fn subresources_are_matched_by_their_own_names() {
     let cluster = Cluster::start().await;
     let told = "request.subResource + ' ' + request.kind.kind + ' ' + string(object.spec.replicas)";

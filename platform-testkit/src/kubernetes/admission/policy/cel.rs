@@ -10,6 +10,8 @@ use kube_cel::cel::parser::Parser;
 use kube_cel::cel::{Context, ExecutionError, Value as Cel};
 use serde_json::Value;
 
+use super::authorizer;
+
 /// A compiled expression.
 #[derive(Debug)]
 pub(super) struct Expression {
@@ -79,6 +81,7 @@ pub(super) fn functions() -> &'static Context<'static> {
     static FUNCTIONS: LazyLock<Context<'static>> = LazyLock::new(|| {
         // The libraries, and what Kubernetes has beyond them.
         let mut context = Context::default().with_all();
+        authorizer::register(&mut context);
         context.add_function("dyn", |value: Cel| -> Result<Cel, ExecutionError> { Ok(value) });
         context.add_function("bool", |value: Cel| -> Result<Cel, ExecutionError> {
             let Cel::String(text) = &value else {
@@ -150,6 +153,12 @@ pub(super) fn located(source: &str, (line, column): (isize, isize), message: &st
 fn select_strictly(node: &mut IdedExpr) {
     match &mut node.expr {
         Expr::Select(select) => {
+            if matches!(&select.operand.expr, Expr::Ident(name) if name == "authorizer")
+                && select.field == "requestResource"
+            {
+                node.expr = Expr::Ident(authorizer::REQUEST_RESOURCE.to_owned());
+                return;
+            }
             select_strictly(&mut select.operand);
             if !select.test {
                 let operand = std::mem::take(&mut *select.operand);
