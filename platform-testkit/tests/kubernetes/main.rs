@@ -5,6 +5,7 @@
 
 mod apply;
 mod authorization;
+mod conformance;
 mod crud;
 mod custom;
 mod deletion;
