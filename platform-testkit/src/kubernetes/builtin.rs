@@ -57,7 +57,7 @@ static ROWS: &[Row] = &[
     row("", "v1", "Node", "nodes", "node", &["no"], &[], CLUSTER, &["status"], false),
     row("", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", "persistentvolumeclaim", &["pvc"], &[], NAMESPACED, &["status"], false),
     row("", "v1", "PersistentVolume", "persistentvolumes", "persistentvolume", &["pv"], &[], CLUSTER, &["status"], false),
-    row("", "v1", "Pod", "pods", "pod", &["po"], &["all"], NAMESPACED, &["attach", "eviction", "exec", "log", "portforward", "status"], true),
+    row("", "v1", "Pod", "pods", "pod", &["po"], &["all"], NAMESPACED, &["attach", "binding", "ephemeralcontainers", "eviction", "exec", "log", "portforward", "status"], true),
     row("", "v1", "PodTemplate", "podtemplates", "podtemplate", &[], &[], NAMESPACED, &[], false),
     row("", "v1", "ReplicationController", "replicationcontrollers", "replicationcontroller", &["rc"], &["all"], NAMESPACED, &["scale", "status"], true),
     row("", "v1", "ResourceQuota", "resourcequotas", "resourcequota", &["quota"], &[], NAMESPACED, &["status"], false),

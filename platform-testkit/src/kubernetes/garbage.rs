@@ -3,9 +3,10 @@
 //!
 //! It follows the store's changes; after a start, or when it fell too far behind, it looks at everything once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::deletion::{CRD_CLEANUP, DeleteOptions, FOREGROUND, ORPHAN, Propagation};
@@ -13,6 +14,7 @@ use super::error::ApiError;
 use super::resource::defined_collection;
 use super::state::{Change, Event, Key, Stored, owner_uids};
 use super::store::{CRDS, NAMESPACES, Store};
+use super::strategy::set_condition;
 use super::write::{Write, WriteOptions};
 
 const MANAGER: &str = "kube-controller-manager";
@@ -99,6 +101,9 @@ impl Collector<'_> {
 
     /// Deletes an object none of whose owners is there.
     fn collect_if_ownerless(&self, key: &Key, object: &Stored) {
+        if !self.may_be_owned(key, object) {
+            return;
+        }
         let mut owners = owner_uids(object).peekable();
         if owners.peek().is_none() || owners.any(|uid| self.store.find_uid(uid).is_some()) {
             return;
@@ -106,9 +111,27 @@ impl Collector<'_> {
         self.delete(key, object, Some(Propagation::Background));
     }
 
+    /// A cluster-wide object cannot be owned by one in a namespace: nobody knows in which.
+    fn may_be_owned(&self, key: &Key, object: &Stored) -> bool {
+        if !key.namespace.is_empty() {
+            return true;
+        }
+        let catalog = self.store.registry().catalog();
+        let owners = object["metadata"]["ownerReferences"].as_array();
+        owners.into_iter().flatten().all(|owner| {
+            let api_version = owner["apiVersion"].as_str().unwrap_or_default();
+            let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+            let kind = catalog.find_kind(group, version, owner["kind"].as_str().unwrap_or_default());
+            kind.is_none_or(|kind| !kind.namespaced)
+        })
+    }
+
     fn owner_gone(&self, uid: &str) {
         for key in self.store.dependents(uid) {
             let Some(dependent) = self.store.find(&key) else { continue };
+            if !self.may_be_owned(&key, &dependent) {
+                continue;
+            }
             let others =
                 owner_uids(&dependent).any(|other| other != uid && self.store.find_uid(other).is_some());
             if others {
@@ -162,7 +185,9 @@ impl Collector<'_> {
                 self.delete(inside, &object, Some(Propagation::Background));
             }
         }
-        if !self.store.in_namespace(&key.name).is_empty() {
+        let left = self.store.in_namespace(&key.name);
+        if !left.is_empty() {
+            self.tell_what_is_left(key, &left);
             return;
         }
         self.change(key, &WriteOptions::of(MANAGER).subresource("finalize"), |namespace| {
@@ -170,6 +195,46 @@ impl Collector<'_> {
             let list = freed["spec"]["finalizers"].as_array_mut()?;
             list.retain(|one| one != "kubernetes");
             Some(freed)
+        });
+    }
+
+    /// Says in the namespace's conditions which finalizers it waits for.
+    fn tell_what_is_left(&self, namespace: &Key, left: &[Key]) {
+        let (mut held, mut kinds) = (BTreeMap::<String, usize>::new(), BTreeMap::<String, usize>::new());
+        for key in left {
+            let Some(object) = self.store.find(key) else { continue };
+            let finalizers = object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
+            if finalizers.is_empty() {
+                continue;
+            }
+            *kinds.entry(key.resource.to_string()).or_default() += 1;
+            for finalizer in finalizers.iter().filter_map(Value::as_str) {
+                *held.entry(finalizer.to_owned()).or_default() += 1;
+            }
+        }
+        if held.is_empty() {
+            return;
+        }
+        let listed = |counts: &BTreeMap<String, usize>, of: &str| {
+            let parts = counts.iter().map(|(name, count)| format!("{name}{of} {count} resource instances"));
+            parts.collect::<Vec<_>>().join(", ")
+        };
+        let content = format!("Some resources are remaining: {}", listed(&kinds, " has"));
+        let finalizers =
+            format!("Some content in the namespace has finalizers remaining: {}", listed(&held, " in"));
+        let now = jiff::Timestamp::now();
+        self.change(namespace, &WriteOptions::of(MANAGER).subresource("status"), |namespace| {
+            let mut told = namespace.clone();
+            for (kind, reason, message) in [
+                ("NamespaceContentRemaining", "SomeResourcesRemain", &content),
+                ("NamespaceFinalizersRemaining", "SomeFinalizersRemain", &finalizers),
+            ] {
+                set_condition(&mut told, kind, "True", reason, now);
+                let conditions = told["status"]["conditions"].as_array_mut()?;
+                let condition = conditions.iter_mut().find(|one| one["type"] == kind)?;
+                condition["message"] = json!(message);
+            }
+            Some(told)
         });
     }
 

@@ -15,7 +15,11 @@
 //! ```
 //!
 //! The cluster is simulated: nothing runs in its pods. What it promises is the API: objects, versions, conflicts,
-//! watches and status as a real control plane gives them.
+//! watches and status as a real control plane gives them. [A suite](crate::conformance::kubernetes) holds it to that beside
+//! real ones.
+//!
+//! Not simulated: the descriptions of fields in OpenAPI v3, which `kubectl explain` prints; events of `events.k8s.io` and of
+//! the core group are two collections, and not two views of one; admission webhooks; `exec`, `attach` and `port-forward`.
 
 mod admission;
 mod auth;

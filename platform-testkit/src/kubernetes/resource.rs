@@ -88,6 +88,8 @@ pub struct Custom {
     pub columns: Vec<Value>,
     /// `subresources.scale` of this version.
     pub scale: Option<Value>,
+    /// Paths of the `selectableFields` of this version, such as `spec.color`.
+    pub selectable: Vec<String>,
 }
 
 impl Resource {
@@ -244,6 +246,12 @@ fn custom_resources(definition: &Value) -> Vec<Resource> {
             custom: Some(Arc::new(Custom {
                 columns: version["additionalPrinterColumns"].as_array().cloned().unwrap_or_default(),
                 scale: subresources.get("scale").cloned(),
+                selectable: version["selectableFields"]
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .map(|field| text(&field["jsonPath"]).trim_start_matches('.').to_owned())
+                    .collect(),
                 schema,
             })),
         }

@@ -105,6 +105,7 @@ impl EmbeddedApiBuilder {
         let store = Store::open(state, journal);
         bootstrap::furnish(&store, self.nodes).map_err(StartError::Furnish)?;
         store.durable(store.revision()).await.map_err(StartError::Furnish)?;
+        store.begin_history();
         let socket = TcpListener::bind(("127.0.0.1", 0)).await.map_err(StartError::Listen)?;
         let address = socket.local_addr().map_err(StartError::Listen)?;
         let shutdown = CancellationToken::new();

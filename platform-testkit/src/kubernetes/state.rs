@@ -270,6 +270,15 @@ impl State {
         }
     }
 
+    /// Forgets every change so far: watches and lists reach back to now and no further.
+    pub(super) fn forget_history(&mut self) {
+        self.base = self.revision;
+        self.history.clear();
+        for collection in self.collections.values_mut() {
+            collection.forgotten = self.revision;
+        }
+    }
+
     /// Stores an object as read from disk: no revision, no event.
     pub(super) fn restore(&mut self, key: Key, object: Arc<Stored>) {
         self.index(&key, &object);

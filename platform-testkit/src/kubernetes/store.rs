@@ -69,6 +69,11 @@ impl Store {
         })
     }
 
+    /// Begins the history of changes now: a version before this one is too old to watch from, as after the start of an API server.
+    pub(super) fn begin_history(&self) {
+        self.write().forget_history();
+    }
+
     /// The resources served.
     pub fn registry(&self) -> &Registry {
         &self.registry

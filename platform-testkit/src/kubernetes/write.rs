@@ -200,6 +200,7 @@ impl Store {
         metadata::validate(resource, &object)?;
         decode::validate(resource, &object)?;
         strategy::validate_create(resource, &object)?;
+        strategy::check_rules(resource, None, &object)?;
         metadata::tidy(&mut object);
         if self.find(&key).is_some() {
             return Ok(Err(key));
@@ -268,6 +269,7 @@ impl Store {
         metadata::validate(resource, &object)?;
         decode::validate(resource, &object)?;
         strategy::validate_update(resource, live, &object)?;
+        strategy::check_rules(resource, Some(live.value()), &object)?;
         strategy::count_generation(resource, live, &mut object);
         metadata::tidy(&mut object);
         Ok(((object != *live.value()).then_some(object), warnings))

@@ -6,6 +6,7 @@
 mod admission;
 mod apply;
 mod authorization;
+mod conformance;
 mod crud;
 mod custom;
 mod deletion;

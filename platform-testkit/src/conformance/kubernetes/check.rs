@@ -13,6 +13,8 @@ pub(super) enum Needs {
     Nodes,
     /// A client that shows no credentials.
     Stranger,
+    /// What the embedded API does not simulate, as [its documentation](crate::kubernetes) says.
+    Whole,
 }
 
 /// One check.

@@ -39,7 +39,10 @@ async fn other_uid(scope: &Scope<'_>) -> Outcome {
     scope.create(&config_map("a", json!({}))).await?;
     let options = json!({"preconditions": {"uid": "00000000-0000-4000-8000-000000000000"}});
     let status = scope.delete(scope.map("a")).options(&options).refused(409, "Conflict").await?;
-    says(&status, "UID in precondition: 00000000-0000-4000-8000-000000000000, UID in object meta: ")
+    says(
+        &status,
+        "the UID in the precondition (00000000-0000-4000-8000-000000000000) does not match the UID in record",
+    )
 }
 
 async fn old_version(scope: &Scope<'_>) -> Outcome {
@@ -47,7 +50,7 @@ async fn old_version(scope: &Scope<'_>) -> Outcome {
     scope.merge(scope.map("a"), &json!({"data": {"a": "1"}})).ok().await?;
     let options = json!({"preconditions": {"resourceVersion": old["metadata"]["resourceVersion"]}});
     let status = scope.delete(scope.map("a")).options(&options).refused(409, "Conflict").await?;
-    says(&status, "ResourceVersion in precondition: ")
+    says(&status, "the ResourceVersion in the precondition (")
 }
 
 async fn preconditions_met(scope: &Scope<'_>) -> Outcome {

@@ -15,7 +15,7 @@ checks! {
     "aggregated discovery has every group in one answer" => aggregated,
     "aggregated discovery of the core group has subresources" => aggregated_core,
     "OpenAPI v3 lists a document for each group version" => openapi_index,
-    "OpenAPI v3 describes deployments as kubectl explain reads them" => openapi_deployments,
+    "OpenAPI v3 describes deployments as kubectl explain reads them" => openapi_deployments (Whole),
     "OpenAPI v3 says that patches take fieldValidation" => openapi_patch,
     "an unknown group is not found" => unknown_group,
 }

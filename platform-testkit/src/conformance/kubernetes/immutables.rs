@@ -171,7 +171,7 @@ async fn priority_class(scope: &Scope<'_>) -> Outcome {
 async fn uid(scope: &Scope<'_>) -> Outcome {
     let made = scope.create(&config_map("a", json!({}))).await?;
     let patch = json!({"metadata": {"uid": "00000000-0000-4000-8000-000000000000"}});
-    scope.merge(scope.map("a"), &patch).refused(409, "Conflict").await?;
+    refuses(scope, &scope.map("a"), patch, "metadata.uid", "FieldValueInvalid").await?;
     let read = scope.get(scope.map("a")).ok().await?;
     equal(&read, "/metadata/uid", made["metadata"]["uid"].clone())
 }

@@ -124,7 +124,7 @@ async fn order(scope: &Scope<'_>) -> Outcome {
 
 async fn set(scope: &Scope<'_>) -> Outcome {
     let with = |finalizer: &str| {
-        let mut map = config_map("a", json!({}));
+        let mut map = labelled("a", json!({}));
         map["metadata"]["finalizers"] = json!([finalizer]);
         map
     };
@@ -132,7 +132,7 @@ async fn set(scope: &Scope<'_>) -> Outcome {
     scope.apply(scope.map("a"), "one", &with(FINALIZER)).ok().await?;
     let both = scope.apply(scope.map("a"), "two", &with("conformance.example.com/other")).ok().await?;
     equal(&both, "/metadata/finalizers", json!([FINALIZER, "conformance.example.com/other"]))?;
-    let less = scope.apply(scope.map("a"), "two", &config_map("a", json!({}))).ok().await?;
+    let less = scope.apply(scope.map("a"), "two", &labelled("a", json!({}))).ok().await?;
     equal(&less, "/metadata/finalizers", json!([FINALIZER]))
 }
 
@@ -142,7 +142,7 @@ async fn owners(scope: &Scope<'_>) -> Outcome {
         uids.push(scope.create(&config_map(name, json!({}))).await?["metadata"]["uid"].clone());
     }
     let owned = |index: usize| {
-        let mut map = config_map("a", json!({}));
+        let mut map = labelled("a", json!({}));
         let name = ["x", "y"].get(index);
         map["metadata"]["ownerReferences"] =
             json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": uids.get(index)}]);

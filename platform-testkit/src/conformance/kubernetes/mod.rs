@@ -62,7 +62,7 @@ use scope::{Scope, Server};
 use std::time::{Duration, Instant};
 
 /// A check that has not come to an end after this has failed.
-const DEADLINE: Duration = Duration::from_secs(90);
+const DEADLINE: Duration = Duration::from_secs(180);
 
 /// Subjects and their checks, from the simplest to the most involved.
 const SUBJECTS: &[(&str, &[Check])] = &[
@@ -169,15 +169,23 @@ impl Suite {
             .filter(|(subject, _)| chosen(subject))
             .flat_map(|(subject, checks)| checks.iter().map(|check| (*subject, check)))
             .collect();
-        let server = &server;
-        let results = futures::stream::iter(checks).map(|(subject, check)| async move {
-            let started = Instant::now();
-            let verdict = verdict(server, check).await;
-            (subject, check.name, verdict, started.elapsed())
+        let running = checks.into_iter().enumerate().map(|(index, (subject, check))| {
+            let server = &server;
+            async move {
+                let started = Instant::now();
+                let verdict = verdict(server, check).await;
+                (index, subject, check.name, verdict, started.elapsed())
+            }
         });
-        let mut results = results.buffered(self.concurrency);
-        while let Some((subject, name, verdict, took)) = results.next().await {
+        // In the order in which they end, so that a slow one keeps no other from its turn.
+        let mut results: Vec<_> =
+            futures::stream::iter(running).buffer_unordered(self.concurrency).collect().await;
+        results.sort_by_key(|(index, ..)| *index);
+        for (_, subject, name, verdict, took) in results {
             report.record(subject, name, verdict, took);
+        }
+        if let Err(why) = server.clean().await {
+            report.record("server", "the suite cleans up", Verdict::Failed(why), Duration::ZERO);
         }
         report
     }

@@ -217,8 +217,9 @@ async fn list_everywhere(scope: &Scope<'_>) -> Outcome {
     scope.post(format!("/api/v1/namespaces/{other}/configmaps"), &labelled("b", label)).ok().await?;
     let selector = format!("conformance={}", scope.name);
     let list = scope.get("/api/v1/configmaps").query("labelSelector", selector).ok().await?;
-    lists(&list, &["a", "b"])?;
-    equal(&list, "/items/1/metadata/namespace", json!(other))
+    let mut found = names(&list);
+    found.sort();
+    ensure_eq(&found, &["a", "b"].map(str::to_owned).to_vec(), "the names")
 }
 
 async fn content(scope: &Scope<'_>) -> Outcome {

@@ -67,10 +67,11 @@ async fn remaining_selected(scope: &Scope<'_>) -> Outcome {
 }
 
 async fn last(scope: &Scope<'_>) -> Outcome {
-    five(scope).await?;
-    let request = scope.get(scope.all("v1", "configmaps")).query("labelSelector", "suite").query("limit", 5);
-    let page = request.ok().await?;
-    ensure_eq(&names(&page).len(), &5, "the number of items")?;
+    for name in ["a", "b", "c"] {
+        scope.create(&json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}})).await?;
+    }
+    let page = scope.get(scope.all("v1", "secrets")).query("limit", 3).ok().await?;
+    lists(&page, &["a", "b", "c"])?;
     absent(&page, "/metadata/continue")
 }
 

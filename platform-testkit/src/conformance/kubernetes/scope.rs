@@ -16,7 +16,7 @@ use std::{
 };
 
 /// What controllers do must be done within this.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// The server under test.
@@ -25,6 +25,9 @@ pub(super) struct Server {
     stranger: Option<Caller>,
     image: String,
     nodes: usize,
+    embedded: bool,
+    /// Namespaces that are done with. They are deleted at the end: their deletion keeps a real server busy for a while.
+    used: Mutex<Vec<String>>,
 }
 
 impl Server {
@@ -40,13 +43,25 @@ impl Server {
         let names = images.filter_map(|image| image["names"].as_array()).flatten().filter_map(Value::as_str);
         let pause = names.filter(|name| name.contains("/pause:")).map(str::to_owned).next();
         let image = image.or(pause).unwrap_or_else(|| "registry.k8s.io/pause:3.10".to_owned());
-        Ok(Self { caller, stranger, image, nodes: nodes.len() })
+        let version = caller.get("/version").ok().await?;
+        let embedded = version["gitVersion"].as_str().is_some_and(|version| version.ends_with("+embedded"));
+        Ok(Self { caller, stranger, image, nodes: nodes.len(), embedded, used: Mutex::default() })
+    }
+
+    /// Deletes the namespaces of checks; does not wait until they are gone.
+    pub(super) async fn clean(&self) -> Outcome {
+        let used = std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
+        for name in used {
+            self.caller.delete(format!("/api/v1/namespaces/{name}")).send().await?;
+        }
+        Ok(())
     }
 
     /// Why a check cannot be tried here.
     pub(super) fn lacks(&self, needs: Needs) -> Option<&'static str> {
         match needs {
             Needs::Nodes if self.nodes == 0 => Some("the cluster has no nodes"),
+            Needs::Whole if self.embedded => Some("the embedded API does not simulate it"),
             Needs::Stranger if self.stranger.is_none() => Some("no client without credentials was given"),
             _ => None,
         }
@@ -77,10 +92,12 @@ impl<'a> Scope<'a> {
 
     pub(super) async fn open(&self) -> Outcome {
         let labels = json!({"app.kubernetes.io/part-of": "platform-conformance", "conformance": self.name});
-        self.namespace(&self.name, &labels).await.map(drop)
+        self.post_namespace(&self.name, &labels).await?;
+        self.server.used.lock().unwrap_or_else(PoisonError::into_inner).push(self.name.clone());
+        Ok(())
     }
 
-    /// Deletes everything that was left. Finalizers of the suite's own are removed first.
+    /// Deletes what the check has left but its namespace. Finalizers of the suite's own are removed first.
     pub(super) async fn close(&self) -> Outcome {
         let leftovers = std::mem::take(&mut *self.leftovers.lock().unwrap_or_else(PoisonError::into_inner));
         for path in leftovers.into_iter().rev() {
@@ -96,14 +113,18 @@ impl<'a> Scope<'a> {
         Ok(())
     }
 
-    /// Creates a namespace that is deleted at the end.
+    /// Creates another namespace, which is deleted when the check ends.
     pub(super) async fn namespace(&self, name: &str, labels: &Value) -> Result<Value, String> {
+        let made = self.post_namespace(name, labels).await?;
+        self.remember(format!("/api/v1/namespaces/{name}"));
+        Ok(made)
+    }
+
+    async fn post_namespace(&self, name: &str, labels: &Value) -> Result<Value, String> {
         let namespace = json!({
             "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels},
         });
-        let made = self.post("/api/v1/namespaces", &namespace).ok().await?;
-        self.remember(format!("/api/v1/namespaces/{name}"));
-        Ok(made)
+        self.post("/api/v1/namespaces", &namespace).ok().await
     }
 
     /// Deletes what is at `path` at the end.

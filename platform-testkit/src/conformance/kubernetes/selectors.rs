@@ -111,7 +111,7 @@ async fn secrets(scope: &Scope<'_>) -> Outcome {
 async fn unknown_field(scope: &Scope<'_>) -> Outcome {
     let request = scope.get(scope.all("v1", "configmaps")).query("fieldSelector", "data.a=b");
     let status = request.refused(400, "BadRequest").await?;
-    says(&status, "field label not supported")
+    says(&status, "\"data.a\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
 }
 
 async fn both(scope: &Scope<'_>) -> Outcome {

@@ -39,8 +39,7 @@ async fn scale(scope: &Scope<'_>) -> Outcome {
             ("/status/replicas", json!(0)),
             ("/status/selector", json!("app=a")),
         ],
-    )
-    .or_else(|_| equal(&scale, "/spec/replicas", json!(0)))?;
+    )?;
     scale["spec"]["replicas"] = json!(1);
     // A controller may have written the status in between.
     scale["metadata"]["resourceVersion"] = json!("");
@@ -217,8 +216,8 @@ async fn log_unscheduled(scope: &Scope<'_>) -> Outcome {
     scope.create(&pod("a")).await?;
     let log = format!("{}/log", scope.at("v1", "pods", "a"));
     let answer = scope.get(&log).send().await?;
-    // The real server has nothing to say of a pod that nobody has placed.
-    ensure(answer.code == 200 && answer.bytes.is_empty() || answer.code == 400, || {
+    // A server has nothing to say of a pod that nobody has placed: a refusal, or an empty text.
+    ensure(answer.code == 400 || answer.code < 300 && answer.bytes.is_empty(), || {
         format!("it is answered {} {}", answer.code, answer.text())
     })?;
     let status = scope.get(log).query("container", "absent").refused(400, "BadRequest").await?;

@@ -155,11 +155,8 @@ async fn too_old(scope: &Scope<'_>) -> Outcome {
 }
 
 async fn unreadable(scope: &Scope<'_>) -> Outcome {
-    let request = maps(scope).query("watch", "true").query("resourceVersion", "soon");
-    let answer = request.send().await?;
-    ensure(answer.code == 400 || answer.code == 422, || {
-        format!("it is answered {} {}", answer.code, answer.text())
-    })
+    let status = maps(scope).query("watch", "true").query("resourceVersion", "soon").refused(500, "").await?;
+    says(&status, "resourceVersion: Invalid value: \"soon\"")
 }
 
 async fn timeout(scope: &Scope<'_>) -> Outcome {
@@ -197,8 +194,6 @@ async fn status(scope: &Scope<'_>) -> Outcome {
     let request = scope.get(scope.all("v1", "services")).query("timeoutSeconds", 60);
     let mut watch = Watch::open(request.query("resourceVersion", version)).await?;
     let ingress = json!({"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}});
-    let mut kind = service("a", json!([{"port": 80}]));
-    kind["spec"]["type"] = json!("LoadBalancer");
     scope.merge(scope.at("v1", "services", "a"), &json!({"spec": {"type": "LoadBalancer"}})).ok().await?;
     scope.merge(format!("{}/status", scope.at("v1", "services", "a")), &ingress).ok().await?;
     loop {

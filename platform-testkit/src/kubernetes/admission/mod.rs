@@ -33,6 +33,7 @@ use super::store::{PODS, Store};
 
 pub(super) use self::lifecycle::check_deletion;
 pub(super) use self::policy::check as check_policy;
+pub(super) use self::policy::{CelValue, Expression, functions, value_of};
 pub(super) use self::quota::{QUOTAS, status as quota_status};
 
 /// What admission keeps from one request to the next.

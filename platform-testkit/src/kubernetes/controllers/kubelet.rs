@@ -18,6 +18,8 @@ use super::object::{
 };
 
 const COMPONENT: &str = "kubelet";
+/// The scheduler of pods that name none; those of others wait for theirs.
+const DEFAULT_SCHEDULER: &str = "default-scheduler";
 
 /// The containers of one pod.
 pub(super) struct Runtime {
@@ -124,10 +126,18 @@ impl Runtime {
     }
 }
 
+/// Whether a node has taken a pod up.
+fn has_started(pod: &Value) -> bool {
+    !text(pod, "/status/startTime").is_empty()
+}
+
 impl Cluster {
     pub(super) fn pod(&mut self, key: &Key, pod: &Stored) -> Result<(), ApiError> {
         if is_being_deleted(pod) {
-            return self.end_pod(key, pod);
+            let node_name = text(pod, "/spec/nodeName");
+            let lost = !node_name.is_empty() && self.store.find(&Key::new(&NODES, "", node_name)).is_none();
+            // Where there is no node there is nobody who could say that it has ended.
+            return if lost && !has_started(pod) { Ok(()) } else { self.end_pod(key, pod) };
         }
         if has_ended(pod) {
             self.runtimes.remove(uid(pod));
@@ -135,12 +145,16 @@ impl Cluster {
         }
         let node_name = text(pod, "/spec/nodeName");
         if node_name.is_empty() {
-            self.schedule(key, pod)?;
+            if matches!(text(pod, "/spec/schedulerName"), "" | DEFAULT_SCHEDULER) {
+                self.schedule(key, pod)?;
+            }
             return Ok(());
         }
         let Some(node) = self.store.find(&Key::new(&NODES, "", node_name)) else {
-            // Pods go with their node.
-            self.store.delete(key, &at_once(pod))?;
+            // Pods go with their node; one that was bound to a node that never was waits for it.
+            if has_started(pod) {
+                self.store.delete(key, &at_once(pod))?;
+            }
             return Ok(());
         };
         self.run_pod(key, pod, &node)

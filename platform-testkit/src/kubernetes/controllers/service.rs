@@ -155,6 +155,10 @@ impl Cluster {
     /// Gives a Service of type `LoadBalancer` its address, and takes it away from one that no longer is.
     fn balance(&self, service: &Stored) -> Result<(), ApiError> {
         let known = text(service, "/status/loadBalancer/ingress/0/ip");
+        if !text(service, "/spec/loadBalancerClass").is_empty() {
+            // It is for another implementation than the cluster's own.
+            return Ok(());
+        }
         let balanced = text(service, "/spec/type") == "LoadBalancer";
         if balanced != known.is_empty() {
             return Ok(());

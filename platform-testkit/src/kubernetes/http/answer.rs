@@ -50,6 +50,17 @@ pub(super) fn refusal(error: &ApiError) -> Response {
 
 /// One object, in the form asked for.
 pub(super) fn object(code: u16, resource: &Resource, object: &Stored, accept: Accept) -> Response {
+    included(code, resource, object, accept, table::Include::Metadata)
+}
+
+/// One object; as a table its row carries what `include` says.
+pub(super) fn included(
+    code: u16,
+    resource: &Resource,
+    object: &Stored,
+    accept: Accept,
+    include: table::Include,
+) -> Response {
     match accept {
         Accept { form: Form::Object, yaml: false } => {
             text(code, "application/json", rendered(resource, object))
@@ -58,7 +69,7 @@ pub(super) fn object(code: u16, resource: &Resource, object: &Stored, accept: Ac
         Accept { form: Form::Metadata, .. } => value(code, &partial(object, "PartialObjectMetadata"), accept),
         Accept { form: Form::Table, .. } => {
             let meta = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
-            value(code, &table::of(resource, &[object], &meta, table::Include::Metadata), accept)
+            value(code, &table::of(resource, &[object], &meta, include), accept)
         }
     }
 }

@@ -145,6 +145,7 @@ fn subresource_of<'a>(resource: &'a Resource, subresource: &str) -> (Kind<'a>, &
         "scale" => (("autoscaling", "v1", "Scale"), &["get", "patch", "update"]),
         "log" => (own, &["get"]),
         "token" => (("authentication.k8s.io", "v1", "TokenRequest"), &["create"]),
+        "binding" => (("", "v1", "Binding"), &["create"]),
         "eviction" => (("policy", "v1", "Eviction"), &["create"]),
         "exec" => (("", "v1", "PodExecOptions"), &["create", "get"]),
         "attach" => (("", "v1", "PodAttachOptions"), &["create", "get"]),

@@ -2,6 +2,7 @@
 
 mod access;
 mod answer;
+mod binding;
 mod connection;
 mod discovery;
 mod document;
@@ -121,7 +122,11 @@ impl Server {
             target => target?,
         };
         let query = Parameters::parse(&parts.uri)?;
-        self.about_objects(&user, &target, &query, parts, &body).await
+        let mut answered = self.about_objects(&user, &target, &query, parts, &body).await;
+        if let (Ok(response), Some(warning)) = (&mut answered, deprecation(&target)) {
+            modify::warn(response, &[warning.to_owned()]);
+        }
+        answered
     }
 
     fn serves(&self, group: &str, version: &str) -> bool {
@@ -237,6 +242,15 @@ impl Server {
                 self.requests.count("create");
                 return token::create(store, &self.tokens, target, headers, body);
             }
+            Some("binding") => {
+                if parts.method != Method::POST {
+                    return Err(ApiError::method_not_allowed());
+                }
+                self.requests.count("create");
+                let done = binding::bind(store, user, target, query, headers, body)?;
+                store.durable(done.revision).await?;
+                return Ok(done.response);
+            }
             Some("eviction") => {
                 if parts.method != Method::POST {
                     return Err(ApiError::method_not_allowed());
@@ -257,7 +271,7 @@ impl Server {
             "get" if target.subresource.as_deref() == Some("log") => {
                 return log::get(store, target, query, self.shutdown.clone());
             }
-            "get" => return read::get(store, target, headers),
+            "get" => return read::get(store, target, query, headers),
             "list" => return read::list(store, target, query, headers),
             "watch" => return watch::start(store, target, query, headers, self.shutdown.clone()),
             "create" => modify::create(store, user, target, query, headers, body)?,
@@ -269,6 +283,12 @@ impl Server {
         store.durable(done.revision).await?;
         Ok(done.response)
     }
+}
+
+/// What the server says to users of an API that will go.
+fn deprecation(target: &Target) -> Option<&'static str> {
+    let endpoints = target.resource.group.is_empty() && target.resource.id.plural() == "endpoints";
+    endpoints.then_some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
 }
 
 /// The verb of a request; `None` when there is none for this method here.

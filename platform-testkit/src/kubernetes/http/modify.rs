@@ -155,6 +155,7 @@ pub(super) fn patch(
                     let live = live.ok_or_else(missing)?;
                     let patched = other.patched(resource, live.value())?;
                     check_name(&patched, &key.name)?;
+                    check_uid(resource, live, &patched)?;
                     Ok(Some(Write::Replace(patched)))
                 }
             },
@@ -317,9 +318,13 @@ impl Patch {
 
     fn patched(&self, resource: &Resource, live: &Value) -> Result<Value, ApiError> {
         match self {
-            Self::Json(operations) => {
-                patch::json_patch(live, operations).map_err(|why| ApiError::new(422, "Invalid", why))
-            }
+            Self::Json(operations) => patch::json_patch(live, operations).map_err(|why| {
+                tracing::debug!(why, "a JSON patch does not fit its object");
+                let message = "the server rejected our request due to an error in our request";
+                let mut error = ApiError::new(422, "Invalid", message);
+                error.details = Some(Box::default());
+                error
+            }),
             Self::Merge(object) | Self::Apply { object, .. } => {
                 patch::merge_patch(live, object).map_err(ApiError::bad_request)
             }
@@ -395,7 +400,25 @@ fn apply_object(
             Err(ApiError::apply_conflict(message, conflicts.iter().map(cause).collect()))
         }
         Err(ApplyError::Invalid(why)) => Err(ApiError::bad_request(why)),
+        Err(ApplyError::Untyped(why)) => {
+            let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default();
+            let (namespace, name, kind) = (text("namespace"), text("name"), &resource.kind);
+            let message = format!(
+                "failed to create typed patch object ({namespace}/{name}; {api_version}, Kind={kind}): {why}"
+            );
+            Err(ApiError::new(500, "", message))
+        }
     }
+}
+
+/// A patch cannot make an object another one.
+fn check_uid(resource: &Resource, live: &Stored, patched: &Value) -> Result<(), ApiError> {
+    let (old, new) = (&live["metadata"]["uid"], &patched["metadata"]["uid"]);
+    if new.is_null() || old == new {
+        return Ok(());
+    }
+    let name = live["metadata"]["name"].as_str().unwrap_or_default();
+    Err(ApiError::invalid(resource, name, vec![Cause::invalid("metadata.uid", new, "field is immutable")]))
 }
 
 /// The body as an object of the resource's kind.
@@ -472,6 +495,7 @@ fn with_subresource(options: WriteOptions, target: &Target) -> WriteOptions {
         Some("status") => options.subresource("status"),
         Some("finalize") => options.subresource("finalize"),
         Some("scale") => options.subresource("scale"),
+        Some("ephemeralcontainers") => options.subresource("ephemeralcontainers"),
         _ => options,
     }
 }

@@ -18,14 +18,22 @@ use crate::kubernetes::state::{Key, Stored};
 use crate::kubernetes::store::Store;
 
 /// One object, or its scale.
-pub(super) fn get(store: &Store, target: &Target, headers: &HeaderMap) -> Result<Response, ApiError> {
+pub(super) fn get(
+    store: &Store,
+    target: &Target,
+    query: &Parameters,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
     let object = store.get(&key(target))?;
     match target.subresource.as_deref() {
         Some("scale") => {
             Ok(answer::value(200, &scale::of(&target.resource, &object), Accept::parse(headers)?))
         }
         Some("finalize") => Err(ApiError::method_not_allowed()),
-        _ => Ok(answer::object(200, &target.resource, &object, Accept::parse(headers)?)),
+        _ => {
+            let include = Include::parse(query.get("includeObject"));
+            Ok(answer::included(200, &target.resource, &object, Accept::parse(headers)?, include))
+        }
     }
 }
 

@@ -102,7 +102,12 @@ impl Parameters {
         let text = self.get("fieldSelector").unwrap_or_default();
         let selector = FieldSelector::parse(text).map_err(ApiError::bad_request)?;
         let known = selectable_fields(resource);
-        if let Some(unknown) = selector.paths().find(|path| !known.contains(&path.as_str())) {
+        let selector = if resource.id.plural() == "events" {
+            selector.renamed("source", "source.component")
+        } else {
+            selector
+        };
+        if let Some(unknown) = selector.paths().find(|path| !known.contains(path)) {
             let listed: Vec<String> = known.iter().map(|field| format!("\"{field}\"")).collect();
             let message = format!("\"{unknown}\" is not a known field selector: only {}", listed.join(", "));
             return Err(ApiError::bad_request(message));
@@ -290,7 +295,7 @@ pub(in crate::kubernetes) fn percent_decoded(segment: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-fn selectable_fields(resource: &Resource) -> Vec<&'static str> {
+fn selectable_fields(resource: &Resource) -> Vec<String> {
     let mut fields = vec!["metadata.name"];
     if resource.namespaced || resource.custom.is_none() {
         fields.push("metadata.namespace");
@@ -316,7 +321,7 @@ fn selectable_fields(resource: &Resource) -> Vec<&'static str> {
             "involvedObject.fieldPath",
             "reason",
             "reportingComponent",
-            "source",
+            "source.component",
             "type",
         ],
         ("events.k8s.io", "events") => {
@@ -332,7 +337,8 @@ fn selectable_fields(resource: &Resource) -> Vec<&'static str> {
         _ => &[],
     };
     fields.extend(own);
-    fields
+    let custom = resource.custom.iter().flat_map(|custom| custom.selectable.iter().cloned());
+    fields.into_iter().map(str::to_owned).chain(custom).collect()
 }
 
 #[cfg(test)]

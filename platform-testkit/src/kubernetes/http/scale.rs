@@ -21,9 +21,12 @@ pub(in crate::kubernetes) fn of(resource: &Resource, object: &Value) -> Value {
             "resourceVersion": metadata["resourceVersion"],
             "creationTimestamp": metadata["creationTimestamp"],
         },
-        "spec": {"replicas": number(&paths.wanted)},
+        "spec": {},
         "status": {"replicas": number(&paths.current)},
     });
+    if number(&paths.wanted) != 0 {
+        scale["spec"]["replicas"] = json!(number(&paths.wanted));
+    }
     let selector = paths.selector.and_then(|path| object.pointer(&path).cloned());
     match selector {
         Some(Value::String(text)) => scale["status"]["selector"] = json!(text),

@@ -109,6 +109,17 @@ impl FieldSelector {
         self.0.is_empty()
     }
 
+    /// The same with another path in place of one, for fields that are selected by another name than their own.
+    #[must_use]
+    pub fn renamed(mut self, from: &str, to: &str) -> Self {
+        for term in &mut self.0 {
+            if term.path.iter().map(String::as_str).eq(from.split('.')) {
+                term.path = to.split('.').map(str::to_owned).collect();
+            }
+        }
+        self
+    }
+
     /// The dotted paths that it looks at.
     pub fn paths(&self) -> impl Iterator<Item = String> + '_ {
         self.0.iter().map(|term| term.path.join("."))

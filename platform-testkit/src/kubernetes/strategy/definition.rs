@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use crate::kubernetes::admission::Expression;
 use crate::kubernetes::deletion::timestamp;
 use crate::kubernetes::error::{ApiError, Cause};
 use crate::kubernetes::resource::Resource;
@@ -38,8 +39,48 @@ pub(in crate::kubernetes) fn validate_create(resource: &Resource, object: &Value
                 vec![Cause::invalid("metadata.name", &json!(name), why)],
             ));
         }
+        let faults = faults_of_schemas(spec);
+        if !faults.is_empty() {
+            return Err(ApiError::invalid(resource, name, faults));
+        }
     }
     Ok(())
+}
+
+/// What makes a definition's schemas not structural, and its rules not expressions.
+fn faults_of_schemas(spec: &Value) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    for (index, version) in spec["versions"].as_array().into_iter().flatten().enumerate() {
+        let path = format!("spec.versions[{index}].schema.openAPIV3Schema");
+        faults_of_schema(&version["schema"]["openAPIV3Schema"], &path, "at the root", &mut causes);
+    }
+    causes
+}
+
+fn faults_of_schema(schema: &Value, path: &str, place: &str, causes: &mut Vec<Cause>) {
+    let typeless = schema["x-kubernetes-int-or-string"] == true
+        || schema["x-kubernetes-preserve-unknown-fields"] == true;
+    if schema["type"].as_str().is_none_or(str::is_empty) && !typeless {
+        causes.push(Cause::required(format!("{path}.type"), &format!("must not be empty {place}")));
+    }
+    for (index, rule) in schema["x-kubernetes-validations"].as_array().into_iter().flatten().enumerate() {
+        let rule = &rule["rule"];
+        if let Err(why) = Expression::compile(rule.as_str().unwrap_or_default()) {
+            causes.push(Cause::invalid(format!("{path}.x-kubernetes-validations[{index}].rule"), rule, &why));
+        }
+    }
+    for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}.properties[{name}]");
+        faults_of_schema(schema, &path, "for specified object fields", causes);
+    }
+    if schema["items"].is_object() {
+        faults_of_schema(&schema["items"], &format!("{path}.items"), "for specified array items", causes);
+    }
+    let additional = &schema["additionalProperties"];
+    if additional.is_object() {
+        let path = format!("{path}.additionalProperties");
+        faults_of_schema(additional, &path, "for specified object fields", causes);
+    }
 }
 
 /// Sets a condition of `status.conditions`; its time stays while its status does.

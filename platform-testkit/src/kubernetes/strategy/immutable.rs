@@ -42,21 +42,23 @@ pub(in crate::kubernetes) fn validate_update(
         ("", "resourcequotas") => fixed("spec.scopes", IMMUTABLE),
         ("", "pods") => causes.extend(pod(live, object)),
         ("", "persistentvolumeclaims") => {
-            for path in ["spec.accessModes", "spec.storageClassName", "spec.selector", "spec.volumeMode"] {
-                fixed(
-                    path,
-                    "spec is immutable after creation except resources.requests and volumeAttributesClassName",
-                );
-            }
+            causes.extend(claim(live, object));
         }
         ("storage.k8s.io", "storageclasses") => {
-            fixed("provisioner", IMMUTABLE);
-            fixed("parameters", IMMUTABLE);
+            for field in ["provisioner", "parameters"] {
+                if live.get(field) != object.get(field) {
+                    causes.push(Cause::forbidden(field, &format!("updates to {field} are forbidden.")));
+                }
+            }
         }
         ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => {
             fixed("roleRef", "cannot change roleRef");
         }
-        ("scheduling.k8s.io", "priorityclasses") => fixed("value", IMMUTABLE),
+        ("scheduling.k8s.io", "priorityclasses") => {
+            if live["value"] != object["value"] {
+                causes.push(Cause::forbidden("value", "may not be changed in an update."));
+            }
+        }
         ("apiextensions.k8s.io", "customresourcedefinitions") => {
             for path in ["spec.group", "spec.names.plural", "spec.scope"] {
                 fixed(path, IMMUTABLE);
@@ -90,6 +92,13 @@ fn stateful_set(live: &Stored, object: &Value) -> Option<Cause> {
     (fixed(live.value()) != fixed(object)).then(|| Cause::forbidden("spec", why))
 }
 
+fn claim(live: &Stored, object: &Value) -> Option<Cause> {
+    const FIXED: [&str; 4] = ["accessModes", "storageClassName", "selector", "volumeMode"];
+    let changed = FIXED.iter().any(|field| live["spec"][*field] != object["spec"][*field]);
+    let why = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
+    changed.then(|| Cause::forbidden("spec", why))
+}
+
 fn service(live: &Stored, object: &Value) -> Option<Cause> {
     let (old, new) = (&live["spec"]["clusterIP"], &object["spec"]["clusterIP"]);
     let set = old.as_str().is_some_and(|ip| !ip.is_empty());
@@ -116,7 +125,10 @@ fn pod(live: &Stored, object: &Value) -> Option<Cause> {
                 container["image"] = Value::Null;
             }
         }
-        for field in ["activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds"] {
+        // They have a subresource of their own, which is the one that can change them.
+        for field in
+            ["activeDeadlineSeconds", "ephemeralContainers", "tolerations", "terminationGracePeriodSeconds"]
+        {
             spec[field] = Value::Null;
         }
         if live["spec"]["nodeName"].is_null() {

@@ -6,6 +6,7 @@
 mod address;
 mod definition;
 mod immutable;
+mod rules;
 mod storage;
 
 use jiff::Timestamp;
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 
 pub(super) use self::definition::{set_condition, validate_create};
 pub(super) use self::immutable::validate_update;
+pub(super) use self::rules::check_rules;
 pub(super) use self::storage::{CLAIM_PROTECTION, VOLUME_PROTECTION, default_class};
 use super::error::ApiError;
 use super::resource::Resource;
@@ -112,6 +114,19 @@ pub(super) fn restrict(resource: &Resource, subresource: Option<&str>, live: &St
             let managers = object["metadata"].get("managedFields").cloned();
             *object = live.value().clone();
             put(object, "status", status);
+            if let Some(metadata) = object.get_mut("metadata") {
+                put(metadata, "managedFields", managers);
+            }
+        }
+        // Who binds has changed nothing but the node and the condition that tells of it.
+        Some("binding") => {}
+        Some("ephemeralcontainers") => {
+            let containers = object["spec"].get("ephemeralContainers").cloned();
+            let managers = object["metadata"].get("managedFields").cloned();
+            *object = live.value().clone();
+            if let Some(spec) = object.get_mut("spec") {
+                put(spec, "ephemeralContainers", containers);
+            }
             if let Some(metadata) = object.get_mut("metadata") {
                 put(metadata, "managedFields", managers);
             }

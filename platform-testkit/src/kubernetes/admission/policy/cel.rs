@@ -14,14 +14,14 @@ use super::authorizer;
 
 /// A compiled expression.
 #[derive(Debug)]
-pub(super) struct Expression {
+pub(in crate::kubernetes) struct Expression {
     pub(super) source: String,
     tree: IdedExpr,
 }
 
 impl Expression {
     /// Compiles; the error is told as kube-apiserver tells it.
-    pub(super) fn compile(source: &str) -> Result<Self, String> {
+    pub(in crate::kubernetes) fn compile(source: &str) -> Result<Self, String> {
         // A parser that gives up in the middle of some text must not take the server with it.
         let parsed = std::panic::catch_unwind(|| {
             Parser::new().enable_optional_syntax(true).parse(source).map_err(|errors| {
@@ -41,15 +41,15 @@ impl Expression {
     }
 
     /// What it comes to in this scope.
-    pub(super) fn evaluate(&self, scope: &Context<'_>) -> Result<Cel, Failure> {
+    pub(in crate::kubernetes) fn evaluate(&self, scope: &Context<'_>) -> Result<Cel, Failure> {
         Cel::resolve(&self.tree, scope).map_err(Failure::from)
     }
 }
 
 /// Why an expression came to nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Failure {
-    pub(super) why: String,
+pub(in crate::kubernetes) struct Failure {
+    pub(in crate::kubernetes) why: String,
     /// The key that was not there.
     pub(super) missing: Option<String>,
 }
@@ -76,7 +76,7 @@ impl From<ExecutionError> for Failure {
 }
 
 /// Where the functions of Kubernetes' CEL are found; scopes with variables are made within it.
-pub(super) fn functions() -> &'static Context<'static> {
+pub(in crate::kubernetes) fn functions() -> &'static Context<'static> {
     static LIBRARY: LazyLock<Context<'static>> = LazyLock::new(|| Context::default().with_all());
     static FUNCTIONS: LazyLock<Context<'static>> = LazyLock::new(|| {
         // The libraries, and what Kubernetes has beyond them.
@@ -116,7 +116,7 @@ pub(super) fn functions() -> &'static Context<'static> {
 }
 
 /// A JSON value as an expression sees it.
-pub(super) fn value_of(value: &Value) -> Cel {
+pub(in crate::kubernetes) fn value_of(value: &Value) -> Cel {
     match value {
         Value::Null => Cel::Null,
         Value::Bool(flag) => Cel::Bool(*flag),

@@ -24,6 +24,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use serde_json::Value;
 
+pub(in crate::kubernetes) use self::cel::{Expression, functions, value_of};
 use self::compiled::{Compiled, Denial};
 use self::facts::Facts;
 use super::{Request, denied};
@@ -32,6 +33,7 @@ use crate::kubernetes::resource::GroupResource;
 use crate::kubernetes::semantics::selector::LabelSelector;
 use crate::kubernetes::state::{Change, Event, Key, Stored};
 use crate::kubernetes::store::Store;
+pub(in crate::kubernetes) use kube_cel::cel::Value as CelValue;
 
 const GROUP: &str = "admissionregistration.k8s.io";
 const POLICIES: GroupResource = GroupResource::new(GROUP, "validatingadmissionpolicies");

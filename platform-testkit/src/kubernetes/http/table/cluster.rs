@@ -22,8 +22,14 @@ pub(super) fn columns(resource: &Resource) -> Option<Vec<Column>> {
             wide(at("Kernel-Version", "/status/nodeInfo/kernelVersion")),
             wide(at("Container-Runtime", "/status/nodeInfo/containerRuntimeVersion")),
         ]),
-        ("", "events") => columns = event_columns("/involvedObject", "/message"),
-        ("events.k8s.io", "events") => columns = event_columns("/regarding", "/note"),
+        ("", "events") => {
+            columns =
+                event_columns("/involvedObject", "/involvedObject/fieldPath", "/source/component", "/message")
+        }
+        ("events.k8s.io", "events") => {
+            columns =
+                event_columns("/regarding", "/regarding/fieldPath", "/deprecatedSource/component", "/note")
+        }
         ("", "resourcequotas") => columns.extend([
             column("Request", |quota, _| json!(quota_usage(quota, |name| !name.starts_with("limits.")))),
             column("Limit", |quota, _| json!(quota_usage(quota, |name| name.starts_with("limits.")))),
@@ -64,7 +70,12 @@ pub(super) fn columns(resource: &Resource) -> Option<Vec<Column>> {
     Some(columns)
 }
 
-fn event_columns(subject: &'static str, message: &'static str) -> Vec<Column> {
+fn event_columns(
+    subject: &'static str,
+    field: &'static str,
+    source: &'static str,
+    message: &'static str,
+) -> Vec<Column> {
     vec![
         column("Last Seen", |event, now| {
             let times = ["lastTimestamp", "deprecatedLastTimestamp", "eventTime", "firstTimestamp"];
@@ -77,7 +88,8 @@ fn event_columns(subject: &'static str, message: &'static str) -> Vec<Column> {
             let about = event.pointer(subject).unwrap_or(&Value::Null);
             json!(format!("{}/{}", text_of(&about["kind"]).to_lowercase(), text_of(&about["name"])))
         }),
-        wide(at("Source", "/source/component")),
+        wide(at("Subobject", field)),
+        wide(at("Source", source)),
         at("Message", message),
         wide(column("Count", |event, _| event.get("count").cloned().unwrap_or(json!(1)))),
         wide(name()),

@@ -18,19 +18,15 @@ pub(super) fn columns(resource: &Resource) -> Option<Vec<Column>> {
                     .map(serde_json::Map::len)
                     .sum::<usize>()
             };
-            columns.extend([column("Data", move |map, _| json!(entries(map).to_string())), age()]);
+            columns.extend([column("Data", move |map, _| json!(entries(map))), age()]);
         }
         ("", "secrets") => columns.extend([
             at("Type", "/type"),
-            column("Data", |secret, _| {
-                json!(secret["data"].as_object().map_or(0, serde_json::Map::len).to_string())
-            }),
+            column("Data", |secret, _| json!(secret["data"].as_object().map_or(0, serde_json::Map::len))),
             age(),
         ]),
         ("", "serviceaccounts") => columns.extend([
-            column("Secrets", |account, _| {
-                json!(account["secrets"].as_array().map_or(0, Vec::len).to_string())
-            }),
+            column("Secrets", |account, _| json!(account["secrets"].as_array().map_or(0, Vec::len))),
             age(),
         ]),
         ("", "persistentvolumeclaims") => columns.extend([

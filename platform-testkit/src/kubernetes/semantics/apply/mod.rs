@@ -38,6 +38,9 @@ pub enum ApplyError {
     /// The applied object cannot be merged.
     #[error("{0}")]
     Invalid(String),
+    /// The applied object is not of its type: a list has two items of one key, or an item without it.
+    #[error("{0}")]
+    Untyped(String),
 }
 
 /// One field that someone else owns with another value.
@@ -102,7 +105,7 @@ pub fn apply(ctx: &ApplyContext<'_>, live: Option<&Value>, patch: &Value) -> Res
         return Err(ApplyError::Invalid("metadata.managedFields must be nil".to_owned()));
     }
     let patch = &if ctx.schema.is_builtin() { merge::without_nulls(patch) } else { patch.clone() };
-    merge::check_keys(patch, ctx.schema, "").map_err(ApplyError::Invalid)?;
+    merge::check_keys(patch, ctx.schema, "").map_err(ApplyError::Untyped)?;
     let empty = json!({});
     let before = live.unwrap_or(&empty);
     let old_managers = owners(ctx, live);
@@ -118,6 +121,8 @@ pub fn apply(ctx: &ApplyContext<'_>, live: Option<&Value>, patch: &Value) -> Res
     }
 
     let comparison = Comparison::between(before, &after, ctx.schema);
+    // Items may stand in another order though each is as it was.
+    let same = after == *before;
     let mut managers = old_managers;
     let conflicts = settle(&mut managers, &me, &comparison);
     if !ctx.force && !conflicts.is_empty() {
@@ -129,7 +134,7 @@ pub fn apply(ctx: &ApplyContext<'_>, live: Option<&Value>, patch: &Value) -> Res
     let owned = managers.iter().position(|manager| manager.is(&mine));
     if let Some(index) = owned {
         let old = managers.remove(index);
-        if same_fields && comparison.is_empty() && old.api_version == mine.api_version {
+        if same_fields && same && old.api_version == mine.api_version {
             return Ok(before.clone());
         }
     }

@@ -435,6 +435,10 @@ fn volume(spec: &mut Value) {
 
 fn autoscaler(spec: &mut Value) {
     set(spec, "minReplicas", json!(1));
+    if spec.get("metrics").and_then(Value::as_array).is_none_or(Vec::is_empty) {
+        let target = json!({"type": "Utilization", "averageUtilization": 80});
+        spec["metrics"] = json!([{"type": "Resource", "resource": {"name": "cpu", "target": target}}]);
+    }
     each(spec, &["metrics"], |metric| {
         for source in ["resource", "pods", "object", "external", "containerResource"] {
             at(metric, &[source, "target"], |target| {

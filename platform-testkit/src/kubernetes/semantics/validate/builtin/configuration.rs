@@ -24,6 +24,13 @@ pub(super) fn config_map(object: &Field<'_>, report: &mut Report) {
     limit(bytes, report);
 }
 
+pub(super) fn event(object: &Field<'_>, report: &mut Report) {
+    let about = object.child("involvedObject").child("namespace");
+    if !about.text().is_empty() && about.text() != object.child("metadata").child("namespace").text() {
+        report.invalid(&about.path, about.value, "does not match event.namespace");
+    }
+}
+
 pub(super) fn secret(object: &Field<'_>, report: &mut Report) {
     let data = object.child("data");
     keys(&data, report);
@@ -279,6 +286,6 @@ fn decoded(map: &Field<'_>, report: &mut Report) -> usize {
 
 fn limit(bytes: usize, report: &mut Report) {
     if bytes > MAX_BYTES {
-        report.add("FieldValueTooLong", "", format!("Too long: may not be more than {MAX_BYTES} bytes"));
+        report.add("FieldValueTooLong", "[]", format!("Too long: may not be more than {MAX_BYTES} bytes"));
     }
 }

@@ -35,6 +35,7 @@ pub(super) fn check(group: &str, kind: &str, object: &Value) -> Vec<Finding> {
         ("", "PersistentVolumeClaim") => configuration::claim(&spec, report_to),
         ("", "PersistentVolume") => configuration::volume(&spec, report_to),
         ("", "ResourceQuota") => configuration::resource_quota(&spec, report_to),
+        ("", "Event") => configuration::event(&Field::root(object), report_to),
         ("", "LimitRange") => configuration::limit_range(&spec, report_to),
         ("storage.k8s.io", "StorageClass") => configuration::storage_class(&Field::root(object), report_to),
         ("autoscaling", "HorizontalPodAutoscaler") => policy::autoscaler(&spec, report_to),
