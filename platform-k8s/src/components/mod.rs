@@ -46,7 +46,15 @@ use platform_core::{
 use std::sync::Arc;
 
 /// By name.
-const CATALOGUE: &[Entry] = &[Entry::of::<KubeStateMetricsSettings>(), Entry::of::<NodeExporterSettings>()];
+const CATALOGUE: &[Entry] = &[
+    Entry::of::<AlertmanagerSettings>(),
+    Entry::of::<GrafanaSettings>(),
+    Entry::of::<KubeStateMetricsSettings>(),
+    Entry::of::<NginxIngressSettings>(),
+    Entry::of::<NodeExporterSettings>(),
+    Entry::of::<PrometheusSettings>(),
+    Entry::of::<TraefikSettings>(),
+];
 
 /// A component and how it is made of a document.
 struct Entry {
