@@ -15,10 +15,15 @@
 //! ```
 
 mod alertmanager;
+mod elasticsearch;
+mod fluent_bit;
 mod frame;
 mod grafana;
 mod ingress;
+mod kafka;
+mod kibana;
 mod kube_state_metrics;
+mod logstash;
 mod nginx_ingress;
 mod node_exporter;
 mod prometheus;
@@ -28,10 +33,15 @@ mod traefik;
 pub use alertmanager::{
     Alertmanager, AlertmanagerSettings, EmailReceiver, Receiver, Route, SlackReceiver, WebhookReceiver,
 };
+pub use elasticsearch::{Elasticsearch, ElasticsearchAccess, ElasticsearchSettings};
+pub use fluent_bit::{FluentBit, FluentBitSettings};
 pub use frame::Installation;
 pub use grafana::{ElasticsearchSource, Grafana, GrafanaSettings};
 pub use ingress::Exposure;
+pub use kafka::{External, Kafka, KafkaSettings};
+pub use kibana::{Kibana, KibanaSettings};
 pub use kube_state_metrics::{KubeStateMetrics, KubeStateMetricsSettings};
+pub use logstash::{Logstash, LogstashSettings};
 pub use nginx_ingress::{NginxIngress, NginxIngressSettings};
 pub use node_exporter::{NodeExporter, NodeExporterSettings};
 pub use prometheus::{Prometheus, PrometheusSettings, ScrapeJob};
@@ -48,8 +58,13 @@ use std::sync::Arc;
 /// By name.
 const CATALOGUE: &[Entry] = &[
     Entry::of::<AlertmanagerSettings>(),
+    Entry::of::<ElasticsearchSettings>(),
+    Entry::of::<FluentBitSettings>(),
     Entry::of::<GrafanaSettings>(),
+    Entry::of::<KafkaSettings>(),
+    Entry::of::<KibanaSettings>(),
     Entry::of::<KubeStateMetricsSettings>(),
+    Entry::of::<LogstashSettings>(),
     Entry::of::<NginxIngressSettings>(),
     Entry::of::<NodeExporterSettings>(),
     Entry::of::<PrometheusSettings>(),

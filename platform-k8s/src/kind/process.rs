@@ -293,8 +293,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_shows_the_last_lines_without_secrets() {
-        let (program, arguments) =
-            shell("for i in $(seq 20); do echo line $i >&2; done; echo join --token abc.def >&2; exit 3");
+        let (program, arguments) = shell(
+            "for i in $(seq 20); do echo line $i >&2; done; secret=abc; echo join --token $secret.def >&2; exit 3",
+        );
         let error = program.run(arguments).output().await.unwrap_err();
         let text = Error::from(error).to_string();
         assert!(text.contains("exit status: 3") && text.contains("line 20"), "{text}");

@@ -178,7 +178,8 @@ mod tests {
         let api = EmbeddedApi::builder().nodes(1).start().await.unwrap();
         let access = ClusterAccess::new(ClusterName::new("shop-testing").unwrap(), api.url());
         let watcher = Watcher::new(&access).unwrap();
-        let wait = |nodes| watcher.wait(nodes, true, Duration::from_secs(1), &Progress::silent());
+        let progress = Progress::silent();
+        let wait = |nodes| watcher.wait(nodes, true, Duration::from_secs(1), &progress);
         let error = wait(2).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout);
         assert!(error.to_string().contains("1 of 2 nodes"), "{error}");

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::auth::roles;
 use super::deletion::DeleteOptions;
 use super::error::ApiError;
 use super::resource::GroupResource;
@@ -15,6 +16,7 @@ pub(super) fn furnish(store: &Store, nodes: usize) -> Result<(), ApiError> {
     for name in ["default", "kube-system", "kube-public", "kube-node-lease"] {
         ensure(store, "", "namespaces", json!({"metadata": {"name": name}}))?;
     }
+    roles::furnish(store)?;
     for number in 1..=nodes {
         add_node(store, number)?;
     }

@@ -62,7 +62,7 @@ static ROWS: &[Row] = &[
     row("", "v1", "ReplicationController", "replicationcontrollers", "replicationcontroller", &["rc"], &["all"], NAMESPACED, &["scale", "status"], true),
     row("", "v1", "ResourceQuota", "resourcequotas", "resourcequota", &["quota"], &[], NAMESPACED, &["status"], false),
     row("", "v1", "Secret", "secrets", "secret", &[], &[], NAMESPACED, &[], false),
-    row("", "v1", "ServiceAccount", "serviceaccounts", "serviceaccount", &["sa"], &[], NAMESPACED, &[], false),
+    row("", "v1", "ServiceAccount", "serviceaccounts", "serviceaccount", &["sa"], &[], NAMESPACED, &["token"], false),
     row("", "v1", "Service", "services", "service", &["svc"], &["all"], NAMESPACED, &["status"], false),
     row("apps", "v1", "ControllerRevision", "controllerrevisions", "controllerrevision", &[], &[], NAMESPACED, &[], false),
     row("apps", "v1", "DaemonSet", "daemonsets", "daemonset", &["ds"], &["all"], NAMESPACED, &["status"], true),

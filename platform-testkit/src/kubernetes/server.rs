@@ -9,6 +9,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::auth::token::KeyError;
+use super::auth::{Tokens, aggregation};
 use super::bootstrap;
 use super::controllers::{self, Behaviour};
 use super::error::ApiError;
@@ -96,6 +98,10 @@ impl EmbeddedApiBuilder {
             }
             None => (None, State::new(0)),
         };
+        let tokens = Tokens::open(self.data_dir.as_deref()).map_err(|error| match error {
+            KeyError::Data(error) => StartError::Data(error),
+            KeyError::Random(error) => StartError::Furnish(error),
+        })?;
         let store = Store::open(state, journal);
         bootstrap::furnish(&store, self.nodes).map_err(StartError::Furnish)?;
         store.durable(store.revision()).await.map_err(StartError::Furnish)?;
@@ -104,11 +110,13 @@ impl EmbeddedApiBuilder {
         let shutdown = CancellationToken::new();
         let server = Arc::new(Server {
             store: store.clone(),
+            tokens,
             faults: Faults::default(),
             requests: Requests::default(),
             shutdown: shutdown.clone(),
         });
         let mut tasks = JoinSet::new();
+        tasks.spawn(aggregation::run(store.clone(), shutdown.clone()));
         tasks.spawn(garbage::run(store.clone(), shutdown.clone()));
         tasks.spawn(controllers::run(store, Arc::new(self.behaviour), shutdown.clone()));
         let service = router(server.clone()).into_make_service_with_connect_info::<Connection>();
@@ -148,7 +156,9 @@ impl EmbeddedApi {
         format!("http://{}", self.address)
     }
 
-    /// A kubeconfig for kubectl and every other client. It needs no credentials.
+    /// A kubeconfig for kubectl and every other client. It needs no credentials: requests without any are those of the
+    /// administrator. Others show a token of a service account (from its subresource `token`) or are impersonated;
+    /// kubectl shows tokens to servers with TLS alone, so with it `--as` is the way.
     pub fn kubeconfig(&self) -> String {
         let (name, url) = (serde_json::json!(self.name), self.url());
         format!(

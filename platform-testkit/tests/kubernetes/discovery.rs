@@ -42,9 +42,9 @@ async fn the_server_says_what_and_how_it_is() {
     let names: Vec<_> =
         patch["parameters"].as_array().into_iter().flatten().map(|one| one["name"].clone()).collect();
     assert!(names.contains(&json!("fieldValidation")), "{names:?}");
-    let (code, review) = cluster
-        .raw("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", "application/json", "{}")
-        .await;
+    let asked = json!({"spec": {"resourceAttributes": {"verb": "list", "resource": "pods"}}}).to_string();
+    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let (code, review) = cluster.raw("POST", path, "application/json", asked).await;
     assert_eq!((code, &review["status"]["allowed"]), (201, &json!(true)));
 }
 

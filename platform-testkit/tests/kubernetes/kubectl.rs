@@ -3,6 +3,7 @@
 use std::process::{Output, Stdio};
 
 use platform_testkit::kubernetes::EmbeddedApi;
+use serde_json::json;
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
@@ -224,3 +225,55 @@ async fn nodes_are_drained_and_pods_end_with_or_without_grace() {
     let exec = kubectl.run("exec deployment/web -- ls", "").await;
     assert!(String::from_utf8_lossy(&exec.stderr).contains("simulated"));
 }
+
+#[tokio::test]
+#[ignore = "needs kubectl"]
+async fn users_are_told_who_they_are_and_what_they_may() {
+    let kubectl = Kubectl::start().await;
+    kubectl.ok("create namespace team", "").await;
+    kubectl.ok("create serviceaccount robot -n team", "").await;
+    kubectl.ok("create rolebinding readers -n team --clusterrole=view --serviceaccount=team:robot", "").await;
+    kubectl.ok("create role one -n team --verb=get --resource=secrets --resource-name=token", "").await;
+    kubectl.ok("create rolebinding one -n team --role=one --user=ann --group=devs", "").await;
+    let whoami = kubectl.ok("auth whoami -o jsonpath={.status.userInfo.username}", "").await;
+    assert_eq!(whoami, "kubernetes-admin");
+    let token = kubectl.ok("create token robot -n team --duration=20m", "").await;
+    // kubectl itself shows tokens to servers with TLS alone.
+    let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token.trim()}});
+    let reviewed = kubectl
+        .ok("create --validate=false -f - -o jsonpath={.status.user.username}", &review.to_string())
+        .await;
+    assert_eq!(reviewed, "system:serviceaccount:team:robot");
+    let robot = "--as=system:serviceaccount:team:robot";
+    for (who, question, answer) in [
+        (robot, "list pods -n team", "yes\n"),
+        (robot, "list secrets -n team", "no\n"),
+        (robot, "get pods --subresource=log -n team", "yes\n"),
+        ("--as=ann", "get secret/token -n team", "yes\n"),
+        ("--as=ann", "get secret/other -n team", "no\n"),
+        ("--as=bob --as-group=devs", "get secret/token -n team", "yes\n"),
+        ("--as=bob", "get /version", "yes\n"),
+        ("--as=bob", "get /metrics", "no\n"),
+        ("", "* *", "yes\n"),
+    ] {
+        let output = kubectl.run(&format!("{who} auth can-i {question}"), "").await;
+        assert_eq!(String::from_utf8_lossy(&output.stdout), answer, "{question}");
+    }
+    let listed = kubectl.ok("auth can-i --list --as=ann -n team", "").await;
+    assert!(listed.contains("[token]"), "{listed}");
+    let refused = kubectl.run(&format!("get pods -n default {robot}"), "").await;
+    assert_eq!(
+        String::from_utf8_lossy(&refused.stderr),
+        "Error from server (Forbidden): pods is forbidden: User \"system:serviceaccount:team:robot\" cannot list resource \
+         \"pods\" in API group \"\" in the namespace \"default\"\n"
+    );
+    let reconciled = kubectl.ok("auth reconcile -f -", ROLE).await;
+    assert!(reconciled.contains("clusterrole.rbac.authorization.k8s.io/reader reconciled"), "{reconciled}");
+}
+
+const ROLE: &str = r#"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: reader}
+rules: [{apiGroups: [""], resources: [pods], verbs: [get]}]
+"#;

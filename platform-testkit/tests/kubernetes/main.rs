@@ -1,9 +1,11 @@
 //! The embedded Kubernetes API, driven by `kube` as its users drive it, and by the real kubectl.
 
 // Helpers of tests fail as tests do.
-#![allow(clippy::expect_used, clippy::panic, clippy::needless_pass_by_value)]
+#![allow(clippy::expect_used, clippy::panic, clippy::needless_pass_by_value, clippy::similar_names)]
 
+mod admission;
 mod apply;
+mod authorization;
 mod crud;
 mod custom;
 mod deletion;

@@ -9,6 +9,10 @@ use serde_json::{Value, json};
 pub(in crate::kubernetes) const MASTERS: &str = "system:masters";
 /// Everyone who proved who they are.
 pub(in crate::kubernetes) const AUTHENTICATED: &str = "system:authenticated";
+/// Everyone else.
+pub(in crate::kubernetes) const UNAUTHENTICATED: &str = "system:unauthenticated";
+/// Whose credentials the server does not know.
+pub(in crate::kubernetes) const ANONYMOUS: &str = "system:anonymous";
 
 /// Who a request is from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +30,19 @@ impl User {
         static ADMINISTRATOR: LazyLock<Arc<User>> =
             LazyLock::new(|| User::of("kubernetes-admin", &[MASTERS, AUTHENTICATED]));
         ADMINISTRATOR.clone()
+    }
+
+    /// Somebody without credentials.
+    pub(in crate::kubernetes) fn anonymous() -> Arc<Self> {
+        Self::of(ANONYMOUS, &[UNAUTHENTICATED])
+    }
+
+    /// A service account that has shown its token.
+    pub(in crate::kubernetes) fn service_account(namespace: &str, name: &str, uid: &str) -> Self {
+        let mut groups = account_groups(namespace);
+        groups.push(AUTHENTICATED.to_owned());
+        let name = format!("{ACCOUNT_PREFIX}{namespace}:{name}");
+        Self { name, uid: uid.to_owned(), groups, extra: BTreeMap::new() }
     }
 
     /// The component of the cluster that manages fields under this name.
@@ -47,7 +64,6 @@ impl User {
     }
 
     /// Whether nothing is forbidden to this user.
-    #[allow(dead_code)] // the authorizer asks
     pub(in crate::kubernetes) fn is_master(&self) -> bool {
         self.is_in(MASTERS)
     }
@@ -81,6 +97,19 @@ impl User {
     }
 }
 
+const ACCOUNT_PREFIX: &str = "system:serviceaccount:";
+
+/// The groups of every service account in a namespace.
+pub(super) fn account_groups(namespace: &str) -> Vec<String> {
+    vec!["system:serviceaccounts".to_owned(), format!("system:serviceaccounts:{namespace}")]
+}
+
+/// Namespace and name, if this is the user name of a service account.
+pub(super) fn account_name(user: &str) -> Option<(&str, &str)> {
+    let (namespace, name) = user.strip_prefix(ACCOUNT_PREFIX)?.split_once(':')?;
+    (!namespace.is_empty() && !name.is_empty() && !name.contains(':')).then_some((namespace, name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,5 +121,21 @@ mod tests {
         assert_eq!(info, json!({"username": "kubernetes-admin", "groups": groups}));
         assert!(User::administrator().is_master());
         assert!(!User::component("kubelet").is_master());
+    }
+
+    #[test]
+    fn service_accounts_are_users_with_a_name_of_two_parts() {
+        let robot = User::service_account("a", "robot", "1");
+        assert_eq!(robot.name, "system:serviceaccount:a:robot");
+        assert_eq!(
+            robot.groups,
+            ["system:serviceaccounts", "system:serviceaccounts:a", "system:authenticated"]
+        );
+        assert_eq!(account_name(&robot.name), Some(("a", "robot")));
+        for other in
+            ["a:robot", "system:serviceaccount:a", "system:serviceaccount:a:", "system:serviceaccount:a:b:c"]
+        {
+            assert_eq!(account_name(other), None, "{other}");
+        }
     }
 }

@@ -8,8 +8,9 @@ use crate::kubernetes::resource::{Catalog, Resource};
 pub(super) const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 /// Resources that only take a POST and store nothing: group, version, kind, plural, namespaced.
-pub(super) const REVIEWS: [(&str, &str, &str, &str, bool); 5] = [
+pub(super) const REVIEWS: [(&str, &str, &str, &str, bool); 6] = [
     ("authentication.k8s.io", "v1", "SelfSubjectReview", "selfsubjectreviews", false),
+    ("authentication.k8s.io", "v1", "TokenReview", "tokenreviews", false),
     ("authorization.k8s.io", "v1", "LocalSubjectAccessReview", "localsubjectaccessreviews", true),
     ("authorization.k8s.io", "v1", "SelfSubjectAccessReview", "selfsubjectaccessreviews", false),
     ("authorization.k8s.io", "v1", "SelfSubjectRulesReview", "selfsubjectrulesreviews", false),
@@ -60,7 +61,7 @@ pub(super) fn resources(catalog: &Catalog, group: &str, version: &str) -> Option
                 "kind": kind.2,
                 "verbs": verbs,
             });
-            if matches!(subresource.as_str(), "scale" | "eviction") {
+            if matches!(subresource.as_str(), "scale" | "eviction" | "token") {
                 entry["group"] = json!(kind.0);
                 entry["version"] = json!(kind.1);
             }
@@ -143,6 +144,7 @@ fn subresource_of<'a>(resource: &'a Resource, subresource: &str) -> (Kind<'a>, &
     match subresource {
         "scale" => (("autoscaling", "v1", "Scale"), &["get", "patch", "update"]),
         "log" => (own, &["get"]),
+        "token" => (("authentication.k8s.io", "v1", "TokenRequest"), &["create"]),
         "eviction" => (("policy", "v1", "Eviction"), &["create"]),
         "exec" => (("", "v1", "PodExecOptions"), &["create", "get"]),
         "attach" => (("", "v1", "PodAttachOptions"), &["create", "get"]),

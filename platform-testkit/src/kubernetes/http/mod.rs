@@ -1,8 +1,10 @@
 //! The API over HTTP: from a request's path to its answer.
 
+mod access;
 mod answer;
 mod connection;
 mod discovery;
+mod document;
 mod eviction;
 mod json_path;
 mod log;
@@ -14,6 +16,7 @@ mod request;
 mod review;
 mod scale;
 mod table;
+mod token;
 mod watch;
 
 use std::sync::Arc;
@@ -30,13 +33,15 @@ use tokio_util::sync::CancellationToken;
 
 use self::modify::Done;
 use self::request::{Accept, Parameters, Target};
-use super::auth::User;
+use super::auth::{self, Tokens, User};
 use super::error::ApiError;
 use super::faults::{Effect, Faults};
 use super::requests::Requests;
 use super::store::Store;
 
 pub(super) use self::connection::{Connection, Listener};
+pub(super) use self::document::Repeated;
+pub(super) use self::request::percent_decoded;
 pub(super) use self::scale::of as scale_of;
 
 /// The version that the server says it is: clients choose what they send by it.
@@ -47,6 +52,7 @@ const LARGEST_BODY: usize = 3 * 1024 * 1024;
 /// What every request needs.
 pub(super) struct Server {
     pub(super) store: Arc<Store>,
+    pub(super) tokens: Tokens,
     pub(super) faults: Faults,
     pub(super) requests: Requests,
     pub(super) shutdown: CancellationToken,
@@ -89,9 +95,14 @@ async fn handle(
 
 impl Server {
     async fn answer(&self, parts: &Parts, body: Bytes) -> Result<Response, ApiError> {
-        let user = User::administrator();
-        let segments = segments(parts.uri.path()).ok_or_else(ApiError::unknown_resource)?;
+        let user = auth::identify(&self.store, &self.tokens, &parts.headers)?;
+        let path = parts.uri.path();
+        let segments = segments(path).ok_or_else(ApiError::unknown_resource)?;
         let names: Vec<&str> = segments.iter().map(String::as_str).collect();
+        if !user.is_master() {
+            let query = Parameters::parse(&parts.uri)?;
+            auth::require(&self.store, &user, &access::of(&parts.method, path, &names, &query))?;
+        }
         if let Some(response) = self.about_the_server(&names, &parts.method, &parts.headers)? {
             return Ok(response);
         }
@@ -101,7 +112,7 @@ impl Server {
             _ => return Ok(page_not_found()),
         };
         let rest = rest.unwrap_or_default();
-        if let Some(response) = review(&user, group, version, rest, parts, &body)? {
+        if let Some(response) = self.review(&user, (group, version), rest, parts, &body)? {
             self.requests.count("create");
             return Ok(response);
         }
@@ -135,7 +146,7 @@ impl Server {
                 return Ok(Some(answer::text(200, "text/plain; charset=utf-8", "ok")));
             }
             [] => Some(
-                json!({"paths": ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"]}),
+                json!({"paths": ["/.well-known/openid-configuration", "/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/openid/v1/jwks", "/readyz", "/version"]}),
             ),
             ["version"] => Some(version()),
             [root @ ("api" | "apis")] if aggregated => {
@@ -147,6 +158,14 @@ impl Server {
             ["api", version] => discovery::resources(&catalog, "", version),
             ["apis", group] => discovery::group(&catalog, group),
             ["apis", group, version] => discovery::resources(&catalog, group, version),
+            [".well-known", "openid-configuration"] => {
+                let host = headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+                Some(auth::token::configuration(host.unwrap_or_default()))
+            }
+            ["openid", "v1", "jwks"] => {
+                let keys = self.tokens.key_set().to_string();
+                return Ok(Some(answer::text(200, "application/jwk-set+json", keys)));
+            }
             ["openapi", "v2"] => Some(openapi::swagger(&catalog)),
             ["openapi", "v3"] => Some(openapi::index(&catalog)),
             ["openapi", "v3", "api", version] => openapi::document(&catalog, "", version),
@@ -158,6 +177,40 @@ impl Server {
         }
         let Some(document) = document else { return Ok(Some(page_not_found())) };
         Ok(Some(answer::text(200, "application/json", document.to_string())))
+    }
+
+    /// A review, if the path is one.
+    fn review(
+        &self,
+        user: &User,
+        (group, version): (&str, &str),
+        rest: &[String],
+        parts: &Parts,
+        body: &[u8],
+    ) -> Result<Option<Response>, ApiError> {
+        let (namespace, plural) = match rest {
+            [plural] => (None, plural),
+            [namespaces, namespace, plural] if namespaces == "namespaces" => {
+                (Some(namespace.as_str()), plural)
+            }
+            _ => return Ok(None),
+        };
+        let Some((_, _, kind, _, namespaced)) =
+            discovery::REVIEWS.iter().find(|one| one.0 == group && one.1 == version && one.3 == plural)
+        else {
+            return Ok(None);
+        };
+        if namespace.is_some() != *namespaced {
+            return Err(ApiError::unknown_resource());
+        }
+        if parts.method != Method::POST {
+            return Err(ApiError::method_not_allowed());
+        }
+        let accept = Accept::parse(&parts.headers)?;
+        let review = request::body(&parts.headers, body, kind)?.unwrap_or_else(|| json!({}));
+        let api_version = format!("{group}/{version}");
+        let answered = review::answer(self, user, (&api_version, kind), namespace, &review)?;
+        Ok(Some(answer::value(201, &answered, accept)))
     }
 
     async fn about_objects(
@@ -176,6 +229,13 @@ impl Server {
                     "the containers of this cluster are simulated: nothing runs in them to attach to, execute in \
                      or forward to",
                 ));
+            }
+            Some("token") => {
+                if parts.method != Method::POST {
+                    return Err(ApiError::method_not_allowed());
+                }
+                self.requests.count("create");
+                return token::create(store, &self.tokens, target, headers, body);
             }
             Some("eviction") => {
                 if parts.method != Method::POST {
@@ -224,33 +284,6 @@ fn verb(method: &Method, named: bool, watching: bool) -> Option<&'static str> {
         ("DELETE", false) => Some("deletecollection"),
         _ => None,
     }
-}
-
-/// A review, if the path is one.
-fn review(
-    user: &User,
-    group: &str,
-    version: &str,
-    rest: &[String],
-    parts: &Parts,
-    body: &[u8],
-) -> Result<Option<Response>, ApiError> {
-    let plural = match rest {
-        [plural] => plural,
-        [namespaces, _, plural] if namespaces == "namespaces" => plural,
-        _ => return Ok(None),
-    };
-    let Some((_, _, kind, ..)) =
-        discovery::REVIEWS.iter().find(|one| one.0 == group && one.1 == version && one.3 == plural)
-    else {
-        return Ok(None);
-    };
-    if parts.method != Method::POST {
-        return Err(ApiError::method_not_allowed());
-    }
-    let accept = Accept::parse(&parts.headers)?;
-    let review = request::body(&parts.headers, body, kind)?.unwrap_or(Value::Null);
-    Ok(Some(answer::value(201, &review::answer(user, kind, &format!("{group}/{version}"), &review), accept)))
 }
 
 fn version() -> Value {

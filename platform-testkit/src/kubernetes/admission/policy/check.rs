@@ -427,7 +427,7 @@ impl Checker<'_> {
         }
         qualified.or_else(|| known(name)).unwrap_or_else(|| {
             let token = if call.target.is_some() { format!(".{name}") } else { name.to_owned() };
-            let column = if call.target.is_some() { 1 } else { 0 };
+            let column = isize::from(call.target.is_some());
             let (line, at) = place(self.source, &token);
             let length = isize::try_from(token.len()).unwrap_or_default() - column;
             let message = format!("undeclared reference to '{name}' (in container '')");

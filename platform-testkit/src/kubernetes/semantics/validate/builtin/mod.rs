@@ -34,7 +34,7 @@ pub(super) fn check(group: &str, kind: &str, object: &Value) -> Vec<Finding> {
         ("", "Secret") => configuration::secret(&Field::root(object), report_to),
         ("", "PersistentVolumeClaim") => configuration::claim(&spec, report_to),
         ("", "PersistentVolume") => configuration::volume(&spec, report_to),
-        ("", "ResourceQuota") => quantities(&spec.child("hard"), report_to),
+        ("", "ResourceQuota") => configuration::resource_quota(&spec, report_to),
         ("", "LimitRange") => configuration::limit_range(&spec, report_to),
         ("storage.k8s.io", "StorageClass") => configuration::storage_class(&Field::root(object), report_to),
         ("autoscaling", "HorizontalPodAutoscaler") => policy::autoscaler(&spec, report_to),
