@@ -18,10 +18,13 @@ use platform_core::{
 };
 use platform_k8s::{
     KubeCluster, Kubernetes, access_from_kubeconfig,
-    components::{Alertmanager, Grafana, KubeStateMetrics, NodeExporter, Prometheus, Traefik},
+    components::{Alertmanager, GatewayApi, Grafana, KubeStateMetrics, NodeExporter, Prometheus, Traefik},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{path::PathBuf, time::Duration};
+
+/// One test at a time has the cluster.
+static CLUSTER: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 const PATIENCE: Duration = Duration::from_secs(180);
 const HOST: &str = "api1.shop.example.com";
@@ -103,6 +106,7 @@ impl Shop {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs kind"]
 async fn the_catalogue_is_at_work() {
+    let _alone = CLUSTER.lock().await;
     let shop = Shop::connect();
     let rule =
         AlertRule::new("NodeExporterIsUp", metric("up").eq("job", "node-exporter"), Condition::Above(0.0))
@@ -177,6 +181,17 @@ async fn alerted(shop: &Shop) {
 
 /// The ingress serves the application by its host name, and nothing by another.
 async fn served(shop: &Shop) {
+    let ingress = ingress(shop).await;
+    let page = eventually("the page", PATIENCE, || ingress.get_from_host(HOST, "/")).await;
+    assert_eq!(page.trim(), "ok");
+    let other = ingress.get_from_host("other.example.com", "/").await.unwrap_err();
+    assert!(other.contains("404"), "{other}");
+    let counted = "sum(traefik_service_requests_total{code=\"200\",service=~\"testing-api1.*\"}) > 0";
+    eventually("requests", PATIENCE, || shop.query(counted)).await;
+}
+
+/// The node port of the ingress.
+async fn ingress(shop: &Shop) -> Http {
     let node = &shop.cluster.list("v1", "Node", &ListOptions::all()).await.unwrap()[0];
     let addresses = node["status"]["addresses"].as_array().unwrap();
     let address =
@@ -185,13 +200,7 @@ async fn served(shop: &Shop) {
         shop.cluster.list("v1", "Service", &ListOptions::all().namespace("platform-system")).await.unwrap();
     let service = services.iter().find(|one| one["metadata"]["name"] == "traefik").unwrap();
     let port = &service["spec"]["ports"][0]["nodePort"];
-    let ingress = Http::at(&format!("http://{address}:{port}"));
-    let page = eventually("the page", PATIENCE, || ingress.get_from_host(HOST, "/")).await;
-    assert_eq!(page.trim(), "ok");
-    let other = ingress.get_from_host("other.example.com", "/").await.unwrap_err();
-    assert!(other.contains("404"), "{other}");
-    let counted = "sum(traefik_service_requests_total{code=\"200\",service=~\"testing-api1.*\"}) > 0";
-    eventually("requests", PATIENCE, || shop.query(counted)).await;
+    Http::at(&format!("http://{address}:{port}"))
 }
 
 /// Grafana shows the dashboards and answers their queries through Prometheus.
@@ -207,4 +216,32 @@ async fn shown(shop: &Shop) {
     let answer =
         eventually("a query through Grafana", PATIENCE, || shop.service("grafana:3000", &path)).await;
     assert_eq!(answer["status"], "success");
+}
+
+/// `PLATFORM_GATEWAY_API` names the file of the CRDs of a release's standard channel.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs kind and gateway api"]
+async fn traefik_serves_routes_of_the_gateway_api() {
+    let _alone = CLUSTER.lock().await;
+    let shop = Shop::connect();
+    let file = std::env::var_os("PLATFORM_GATEWAY_API").expect("PLATFORM_GATEWAY_API names a file of CRDs");
+    shop.install(&Traefik::new().unwrap().gateway_api(GatewayApi::from_file(file).unwrap())).await;
+    shop.deploy().await;
+    let route = json!({
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": "api1", "namespace": "testing"},
+        "spec": {
+            "parentRefs": [{"name": "traefik", "namespace": "platform-system"}],
+            "hostnames": ["gateway.shop.example.com"],
+            "rules": [{"backendRefs": [{"name": "api1", "port": 8080}]}],
+        },
+    });
+    let set = ManifestSet::new("route.testing.api1", vec![Manifest::new(route).unwrap()]).unwrap();
+    shop.cluster.apply(&set, &ApplyOptions::new(platform())).await.unwrap();
+    let ingress = ingress(&shop).await;
+    let page =
+        eventually("the page", PATIENCE, || ingress.get_from_host("gateway.shop.example.com", "/")).await;
+    assert_eq!(page.trim(), "ok");
+    shop.remove().await;
 }

@@ -3,7 +3,7 @@
 use crate::{cluster_name, target, variants};
 use kube::{
     Api, Client,
-    api::{DynamicObject, Patch, PatchParams, ValidationDirective},
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, ValidationDirective},
     core::GroupVersionKind,
     discovery::{self, Scope},
 };
@@ -21,18 +21,22 @@ fn client() -> Client {
     Kubernetes::default().connect_kube(&access).unwrap().client()
 }
 
-/// What the server says to a server-side apply that would be written by no dry run.
-async fn validate(client: &Client, manifest: &Manifest, dry_run: bool) -> kube::Result<DynamicObject> {
+async fn api(client: &Client, manifest: &Manifest) -> kube::Result<Api<DynamicObject>> {
     let reference = manifest.reference();
     let kind = GroupVersionKind::gvk(reference.group(), reference.version(), &reference.kind);
     let (resource, capabilities) = discovery::pinned_kind(client, &kind).await?;
-    let api: Api<DynamicObject> = match (capabilities.scope, &reference.namespace) {
+    Ok(match (capabilities.scope, &reference.namespace) {
         (Scope::Namespaced, Some(namespace)) => Api::namespaced_with(client.clone(), namespace, &resource),
         _ => Api::all_with(client.clone(), &resource),
-    };
+    })
+}
+
+/// What the server says to a server-side apply under strict validation.
+async fn validate(client: &Client, manifest: &Manifest, dry_run: bool) -> kube::Result<DynamicObject> {
     let mut params = PatchParams::apply("components-test").force().validation(ValidationDirective::Strict);
     params.dry_run = dry_run;
-    api.patch(&reference.name, &params, &Patch::Apply(manifest.object())).await
+    let api = api(client, manifest).await?;
+    api.patch(&manifest.reference().name, &params, &Patch::Apply(manifest.object())).await
 }
 
 async fn ensure_namespace(client: &Client) {
@@ -73,7 +77,7 @@ async fn a_real_api_server_takes_the_gateway_api_with_its_crds() {
     let is_definition = |manifest: &&Manifest| manifest.reference().kind == "CustomResourceDefinition";
     let definitions: Vec<&Manifest> = manifests.iter().filter(is_definition).collect();
     assert!(definitions.len() > 5);
-    for definition in definitions {
+    for definition in &definitions {
         validate(&client, definition, false).await.unwrap();
     }
     for kind in ["GatewayClass", "Gateway"] {
@@ -82,5 +86,9 @@ async fn a_real_api_server_takes_the_gateway_api_with_its_crds() {
             validate(&client, manifest, true).await.map(drop).map_err(|e| e.to_string())
         })
         .await;
+    }
+    for definition in definitions {
+        let api = api(&client, definition).await.unwrap();
+        api.delete(&definition.reference().name, &DeleteParams::default()).await.unwrap();
     }
 }

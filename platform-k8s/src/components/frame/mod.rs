@@ -1,7 +1,5 @@
 //! What the components of the catalogue have in common, so that each one's file says what is special about it.
 
-#![allow(dead_code, unused_imports, reason = "what the components to come are made of")]
-
 mod configuration;
 mod container;
 mod defaults;
