@@ -9,7 +9,7 @@ use crate::{
     },
 };
 use serde_json::{Map, Value, json};
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 /// The series of a query: the data sets that make it, of which the last has the columns `t`, `v` and `series`.
 pub(super) struct Drawn {
@@ -198,9 +198,8 @@ impl Compiler {
 
     /// Pairs series by time and labels; what has no pair is left out.
     fn join(&mut self, symbol: &str, left: &Data, right: &Data) -> Result<Data> {
-        let mut sorted = [left.labels.clone(), right.labels.clone()];
-        sorted.iter_mut().for_each(|labels| labels.sort());
-        if sorted[0] != sorted[1] {
+        let sorted = |data: &Data| data.labels.iter().cloned().collect::<BTreeSet<String>>();
+        if sorted(left) != sorted(right) {
             return Err(unsupported(&format!(
                 "series by {:?} have no pairs by {:?}",
                 left.labels, right.labels
