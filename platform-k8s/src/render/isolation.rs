@@ -195,7 +195,7 @@ mod tests {
         )
     }
 
-    fn rendered(isolation: Isolation, protected: bool, namespaces: &[&str]) -> Vec<Manifest> {
+    fn objects_of(isolation: Isolation, protected: bool, namespaces: &[&str]) -> Vec<Manifest> {
         super::isolation(&scope(isolation, protected, namespaces), "platform:break-glass").unwrap()
     }
 
@@ -209,14 +209,14 @@ mod tests {
 
     #[test]
     fn a_protected_environment_bears_its_label() {
-        let rendered = rendered(Isolation::NamespacePerEnvironment, true, &["production"]);
+        let rendered = objects_of(Isolation::NamespacePerEnvironment, true, &["production"]);
         let metadata = &object(&rendered, "Namespace", None, "production")["metadata"];
         let labels = &metadata["labels"];
         assert!(metadata.get("annotations").is_none());
         assert_eq!(labels["platform.dev/protected"], "true");
         assert_eq!(labels["platform.dev/environment"], "production");
         assert_eq!(labels["pod-security.kubernetes.io/enforce"], "restricted");
-        let rendered = rendered(Isolation::NamespacePerEnvironment, false, &["production"]);
+        let rendered = objects_of(Isolation::NamespacePerEnvironment, false, &["production"]);
         let metadata = &object(&rendered, "Namespace", None, "production")["metadata"];
         assert!(metadata["labels"].get(labels::PROTECTED).is_none());
         // What takes the protection away confirms it in the same write.
@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn applications_of_an_environment_reach_each_other_across_its_namespaces_only() {
         let of = |namespaces: &[&str]| {
-            let rendered = rendered(Isolation::NamespacePerApplication, false, namespaces);
+            let rendered = objects_of(Isolation::NamespacePerApplication, false, namespaces);
             let policy =
                 object(&rendered, "NetworkPolicy", Some(namespaces[0]), "allow-same-environment").clone();
             policy["spec"]["ingress"][0]["from"][0].clone()
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn nothing_but_namespaces_and_policies_is_cluster_scoped_and_the_deployer_cannot_widen_its_rights() {
-        let rendered = rendered(Isolation::NamespacePerApplication, true, &["a", "b"]);
+        let rendered = objects_of(Isolation::NamespacePerApplication, true, &["a", "b"]);
         for manifest in &rendered {
             let reference = manifest.reference();
             let is_of_cluster =
