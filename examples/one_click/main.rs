@@ -24,6 +24,7 @@ use console::style;
 use options::{Options, Output, ProviderName};
 use platform_core::{
     Confirmation, ImageOverrides, Platform, PlatformSpec,
+    isolation::IsolationReport,
     platform::Applying,
     telemetry::{StoreStats, TelemetryPlane},
 };
@@ -100,6 +101,7 @@ async fn run(
             );
         }
     }
+    let isolation = verify(platform).await?;
     wait(options.duration).await?;
 
     let stats = match telemetry.store() {
@@ -115,6 +117,8 @@ async fn run(
         objects_applied,
         objects_unchanged: applied.objects.unchanged,
         ready_after,
+        isolation_holds: isolation.holds(),
+        isolation_attempts: isolation.attempts.len(),
         page,
         samples_stored: seen.samples_stored,
         log_lines_stored: seen.log_lines_stored,
@@ -133,6 +137,19 @@ async fn run(
         watched(platform.destroy(&confirmation).await?).await?;
     }
     Ok(summary)
+}
+
+/// Tries whether environments are really kept apart. What simulated workloads leave untried is told in short.
+async fn verify(platform: &Platform) -> Result<IsolationReport> {
+    let report = platform.verify().await?;
+    let text = report.to_string();
+    if report.simulated {
+        eprintln!("\n{}", text.lines().next().unwrap_or_default());
+        report.surprises().for_each(|surprise| eprintln!("  ! {surprise}"));
+    } else {
+        eprintln!("\n{text}");
+    }
+    Ok(report)
 }
 
 /// Brings applications that wait for it from their first environment to their last; answers with how many objects that wrote.

@@ -14,6 +14,9 @@ pub(crate) struct Summary {
     pub(crate) objects_unchanged: usize,
     /// Seconds from the start of the plan until everything was ready.
     pub(crate) ready_after: f64,
+    /// Whether every attempt to cross from one environment to another was stopped, and how many there were.
+    pub(crate) isolation_holds: bool,
+    pub(crate) isolation_attempts: usize,
     pub(crate) page: Option<String>,
     pub(crate) samples_stored: u64,
     pub(crate) log_lines_stored: u64,
@@ -33,6 +36,8 @@ impl fmt::Display for Summary {
             "{} of {} clusters created in {:.2} s",
             self.clusters_created, self.clusters, self.ready_after
         )?;
+        let holds = if self.isolation_holds { "holds" } else { "DOES NOT HOLD" };
+        writeln!(f, "isolation {holds} by {} attempts", self.isolation_attempts)?;
         writeln!(f, "{} objects written, {} unchanged", self.objects_applied, self.objects_unchanged)?;
         writeln!(
             f,

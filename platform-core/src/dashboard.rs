@@ -1,6 +1,7 @@
 //! Dashboards as typed values, which each target renders in its own way.
 
 pub mod grafana;
+pub mod kibana;
 pub mod stock;
 
 use crate::{

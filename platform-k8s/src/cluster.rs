@@ -99,8 +99,17 @@ impl Cluster for KubeCluster {
     }
 
     async fn diff(&self, set: &ManifestSet, options: &ApplyOptions) -> Result<Vec<ObjectDiff>> {
-        let work = apply::diff(&self.api, &self.discovery, set, options);
-        self.within(options.deadline, "plan", format!("set {}", set.name()), work).await
+        let diffs = self.diff_all(&[set], options).await?;
+        diffs.into_iter().next().ok_or_else(|| Error::internal("a set has no diff"))
+    }
+
+    async fn diff_all(&self, sets: &[&ManifestSet], options: &ApplyOptions) -> Result<Vec<Vec<ObjectDiff>>> {
+        let work = apply::diff_all(&self.api, &self.discovery, sets, options);
+        let subject = match sets {
+            [set] => format!("set {}", set.name()),
+            sets => format!("{} sets", sets.len()),
+        };
+        self.within(options.deadline, "plan", subject, work).await
     }
 
     async fn drift(&self, set: &ManifestSet, options: &ApplyOptions) -> Result<Vec<ObjectDrift>> {

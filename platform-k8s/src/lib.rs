@@ -8,7 +8,7 @@
 //!   readiness     kstatus's rules, the reasons of pods, waiting by watches
 //! render        applications and isolation as objects
 //! isolation     whether it holds, the deletion guard, what a deletion would take with it
-//! components    the catalogue: node exporter, kube-state-metrics
+//! components    the catalogue: ingress, metrics, logs, dashboards, alerts; what all have in common is in its frame
 //! kind          KindProvider: clusters in containers of this machine
 //! labels        every label and annotation that is written
 //! ```

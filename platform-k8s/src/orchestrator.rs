@@ -34,6 +34,7 @@ pub struct Kubernetes {
     images: ImageOverrides,
     ingress_class: Option<String>,
     ingress_namespace: Option<String>,
+    break_glass_group: String,
 }
 
 impl Default for Kubernetes {
@@ -44,6 +45,7 @@ impl Default for Kubernetes {
             images: ImageOverrides::default(),
             ingress_class: None,
             ingress_namespace: None,
+            break_glass_group: Self::BREAK_GLASS_GROUP.to_owned(),
         }
     }
 }
@@ -51,6 +53,9 @@ impl Default for Kubernetes {
 impl Kubernetes {
     /// How many requests to one API server are under way at once unless told otherwise.
     pub const DEFAULT_CONCURRENCY: usize = 32;
+
+    /// The group of those whom no deletion guard stops, unless told otherwise. It has no members until somebody gives it some.
+    pub const BREAK_GLASS_GROUP: &str = "platform:break-glass";
 
     /// Sets the field manager of server-side apply. Default: `platform`. Two programs that manage the same platform must
     /// use the same one, or each is a stranger to the other's fields.
@@ -105,6 +110,13 @@ impl Kubernetes {
         self
     }
 
+    /// Sets the group of those whom no deletion guard stops. Default: [`BREAK_GLASS_GROUP`](Self::BREAK_GLASS_GROUP).
+    #[must_use]
+    pub fn break_glass_group(mut self, group: impl Into<String>) -> Self {
+        self.break_glass_group = group.into();
+        self
+    }
+
     /// Sets the image of the pods by which [`Platform::verify`](platform_core::Platform::verify) tries the network, as [`image`](Self::image) does for
     /// `probe`. It must have `sh`, `timeout`, `wget` and `httpd` as BusyBox has them. Default: `docker.io/library/busybox:1.37.0`.
     #[must_use]
@@ -131,7 +143,7 @@ impl Orchestrator for Kubernetes {
     }
 
     fn isolation(&self, scope: &IsolationScope) -> Result<Vec<Manifest>> {
-        render::isolation(scope)
+        render::isolation(scope, &self.break_glass_group)
     }
 
     async fn try_isolation(&self, clusters: &[IsolatedCluster], progress: &Progress) -> Result<Vec<Attempt>> {

@@ -541,3 +541,32 @@ async fn a_name_that_is_unknown_is_answered_with_those_that_are_known() {
         .unwrap_err();
     assert!(error.to_string().contains("node-exporter"), "{error}");
 }
+
+#[tokio::test]
+async fn drift_is_told_with_who_did_it() {
+    let provider = EmbeddedProvider::in_memory();
+    let platform = shop(&provider);
+    apply(&platform).await;
+    let report = platform.drift().await.unwrap();
+    assert!(report.is_empty(), "{report}");
+    assert_eq!(report.to_string(), "Platform shop is as it was applied.");
+
+    let name = ClusterName::new("shop-testing").unwrap();
+    let access = provider.access(&platform.spec().name, &name).await.unwrap();
+    let client = Kubernetes::default().connect_kube(&access).unwrap().client();
+    let status = platform.status().await.unwrap();
+    let namespace = status.environments[0].applications[0].namespace.as_str();
+    let deployments: kube::Api<k8s_openapi::api::apps::v1::Deployment> =
+        kube::Api::namespaced(client, namespace);
+    let by_hand =
+        kube::api::PatchParams { field_manager: Some("kubectl-scale".into()), ..Default::default() };
+    let scale = kube::api::Patch::Merge(json!({"spec": {"replicas": 5}}));
+    deployments.patch("api1", &by_hand, &scale).await.unwrap();
+
+    let report = platform.drift().await.unwrap();
+    assert_eq!(report.objects(), 1, "{report}");
+    let said = report.to_string();
+    assert!(said.starts_with("cluster shop-testing\n    application api1 in testing"), "{said}");
+    assert!(said.contains(".spec.replicas: applied 2, is 5 (kubectl-scale, "), "{said}");
+    assert!(said.ends_with("1 object of platform shop is not as it was applied."), "{said}");
+}

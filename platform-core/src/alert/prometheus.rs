@@ -88,16 +88,13 @@ fn template(summary: &str) -> String {
             .split_once("}}")
             .map(|(name, after)| (name.trim(), after))
             .filter(|(name, _)| is_label(name));
-        if let Some((name, after)) = placeholder {
-            text.push_str(&match name {
-                "value" => r#"{{ $value | printf "%.1f" }}"#.to_owned(),
-                name => format!("{{{{ $labels.{name} }}}}"),
-            });
-            rest = after;
-        } else {
-            text.push_str(BRACES);
-            rest = after;
-        }
+        let (written, after) = match placeholder {
+            Some(("value", after)) => (r#"{{ $value | printf "%.1f" }}"#.to_owned(), after),
+            Some((name, after)) => (format!("{{{{ $labels.{name} }}}}"), after),
+            None => (BRACES.to_owned(), after),
+        };
+        text.push_str(&written);
+        rest = after;
     }
     text + rest
 }

@@ -255,6 +255,16 @@ pub trait Cluster: Send + Sync + fmt::Debug {
     /// What [`apply`](Self::apply) would do, asked of the server by dry run. Writes nothing.
     async fn diff(&self, set: &ManifestSet, options: &ApplyOptions) -> Result<Vec<ObjectDiff>>;
 
+    /// [`diff`](Self::diff) for several sets, in their order. Implementations ask about all at once where that takes fewer requests; the
+    /// default asks about one after the other.
+    async fn diff_all(&self, sets: &[&ManifestSet], options: &ApplyOptions) -> Result<Vec<Vec<ObjectDiff>>> {
+        let mut diffs = Vec::with_capacity(sets.len());
+        for set in sets {
+            diffs.push(self.diff(set, options).await?);
+        }
+        Ok(diffs)
+    }
+
     /// Applies a set: CustomResourceDefinitions and namespaces first, then the rest, then prunes.
     async fn apply(&self, set: &ManifestSet, options: &ApplyOptions) -> Result<ApplyReport>;
 

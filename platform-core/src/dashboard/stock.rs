@@ -43,51 +43,12 @@ pub fn nodes() -> Dashboard {
         let devices = metric(name).rate(RATE).sum_by(NODE);
         PanelQuery::new(devices, format!("{{{{cluster}}}} / {{{{instance}}}} {direction}"))
     };
+    let [ready, cpus, memory_of_all, pods] = node_totals();
     dashboard("nodes", "Nodes")
-        .panel(
-            Panel::stat(
-                "Nodes ready",
-                Unit::None,
-                PanelQuery::new(
-                    sum(
-                        metric("kube_node_status_condition").eq("condition", "Ready").eq("status", "true"),
-                        ["cluster"],
-                    ),
-                    "{{cluster}}",
-                ),
-            )
-            .description("Nodes that can take pods."),
-        )
-        .panel(
-            Panel::stat(
-                "CPUs",
-                Unit::None,
-                PanelQuery::new(
-                    sum(metric("kube_node_status_capacity").eq("resource", "cpu"), ["cluster"]),
-                    "{{cluster}}",
-                ),
-            )
-            .description("CPUs of all nodes."),
-        )
-        .panel(
-            Panel::stat(
-                "Memory",
-                Unit::Bytes,
-                PanelQuery::new(
-                    sum(metric("kube_node_status_capacity").eq("resource", "memory"), ["cluster"]),
-                    "{{cluster}}",
-                ),
-            )
-            .description("Memory of all nodes."),
-        )
-        .panel(
-            Panel::stat(
-                "Pods",
-                Unit::None,
-                PanelQuery::new(sum(metric("kubelet_running_pods"), ["cluster"]), "{{cluster}}"),
-            )
-            .description("Pods that run on all nodes."),
-        )
+        .panel(ready)
+        .panel(cpus)
+        .panel(memory_of_all)
+        .panel(pods)
         .panel(
             Panel::time_series("CPU used", Unit::Percent, by_node(100.0 * busy))
                 .description("The time that the node's CPUs were not idle.")
@@ -133,6 +94,22 @@ pub fn nodes() -> Dashboard {
             )
             .description("Traffic of all disks."),
         )
+}
+
+/// What the nodes of a cluster are together.
+fn node_totals() -> [Panel; 4] {
+    let total = |title: &str, unit: Unit, of: Selector, description: &str| {
+        Panel::stat(title, unit, PanelQuery::new(sum(of, ["cluster"]), "{{cluster}}"))
+            .description(description)
+    };
+    let ready = metric("kube_node_status_condition").eq("condition", "Ready").eq("status", "true");
+    let capacity = |resource: &str| metric("kube_node_status_capacity").eq("resource", resource);
+    [
+        total("Nodes ready", Unit::None, ready, "Nodes that can take pods."),
+        total("CPUs", Unit::None, capacity("cpu"), "CPUs of all nodes."),
+        total("Memory", Unit::Bytes, capacity("memory"), "Memory of all nodes."),
+        total("Pods", Unit::None, metric("kubelet_running_pods"), "Pods that run on all nodes."),
+    ]
 }
 
 /// `workloads`: replicas, restarts, and what pods use of CPU, memory and network.

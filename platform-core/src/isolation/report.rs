@@ -117,7 +117,7 @@ impl fmt::Display for Action {
             Self::Create => "create",
             Self::Apply => "apply",
             Self::Patch => "patch",
-            Self::Delete => "delete",
+            Self::Delete | Self::DeleteNamespace => "delete",
             Self::DeleteAll => "delete all",
             Self::Exec => "run a command in",
             Self::Authenticate => "show its token to",
@@ -125,8 +125,7 @@ impl fmt::Display for Action {
             Self::ExceedQuota => "exceed the quota of",
             Self::OpenNodePort => "open a port of every node from",
             Self::ClaimAddress => "claim a foreign address from",
-            Self::BindRole => "bind cluster-admin in",
-            Self::BindClusterRole => "bind cluster-admin in",
+            Self::BindRole | Self::BindClusterRole => "bind cluster-admin in",
             Self::WidenRole => "widen",
             Self::Impersonate => "act as",
             Self::RunPrivileged => "run a privileged pod in",
@@ -135,7 +134,6 @@ impl fmt::Display for Action {
             Self::UseHostPort => "use a node's port from",
             Self::RemoveNetworkPolicy | Self::RemoveQuota | Self::RemoveGuard => "remove",
             Self::RelabelNamespace => "relabel",
-            Self::DeleteNamespace => "delete",
             Self::Unprotect => "unprotect",
         })
     }

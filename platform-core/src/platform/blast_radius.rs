@@ -109,11 +109,13 @@ pub struct LiveBlastRadius {
 impl LiveBlastRadius {
     /// Applications that run there and would be gone, each with its environment.
     pub fn applications(&self) -> Vec<(&EnvironmentName, &ApplicationName)> {
-        let of = |holder| match holder {
-            &Holder::Application { ref environment, ref application } => Some((environment, application)),
-            _ => None,
-        };
-        self.contents.holders().into_iter().filter_map(of).collect()
+        let holders = self.contents.holders().into_iter();
+        holders
+            .filter_map(|holder| match holder {
+                Holder::Application { environment, application } => Some((environment, application)),
+                _ => None,
+            })
+            .collect()
     }
 
     /// Whether something would be lost that is not the platform's.

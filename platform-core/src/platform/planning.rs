@@ -18,7 +18,7 @@ use crate::{
     orchestrator::Placement,
     plan::{ClusterPlan, Plan, SetPlan, SetSubject},
 };
-use futures::{StreamExt, TryStreamExt, future::try_join_all, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use std::sync::Arc;
 
 /// How many clusters and sets are asked at the same time.
@@ -90,14 +90,9 @@ impl Inner {
     /// Fills in what would happen to each object, and adds the sets that are there and no longer wanted.
     async fn compare(&self, cluster: &Arc<dyn Cluster>, sets: &mut Vec<SetPlan>) -> Result<()> {
         let options = self.apply_options();
-        let diffs = try_join_all(sets.iter().map(|plan| async {
-            match &plan.set {
-                Some(set) => cluster.diff(set, &options).await,
-                None => Ok(Vec::new()),
-            }
-        }))
-        .await?;
-        for (plan, objects) in sets.iter_mut().zip(diffs) {
+        let there: Vec<&ManifestSet> = sets.iter().filter_map(|plan| plan.set.as_ref()).collect();
+        let diffs = cluster.diff_all(&there, &options).await?;
+        for (plan, objects) in sets.iter_mut().filter(|plan| plan.set.is_some()).zip(diffs) {
             plan.objects = objects;
         }
         let owner = SetOwner { platform: self.spec.name.clone() };

@@ -11,7 +11,7 @@ use crate::{
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use platform_core::{Error, ErrorKind, Result, cluster::SetOwner, manifest::ObjectRef};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 /// How this program signs the sets it manages: its name and version.
 const TOOLING: &str = concat!("platform/v", env!("CARGO_PKG_VERSION"));
@@ -66,6 +66,20 @@ impl ApplySet {
     pub(crate) async fn read(api: &Api, name: &str, owner: &SetOwner) -> Result<Self> {
         let parent_name = format!("{}{name}", labels::SET_PREFIX);
         let parent = api.get(&config_maps(), Some(labels::SETS_NAMESPACE), &parent_name).await?;
+        Self::of(name, owner, parent)
+    }
+
+    /// Reads the parents of several sets at once.
+    pub(crate) async fn read_all(api: &Api, names: &[&str], owner: &SetOwner) -> Result<Vec<Self>> {
+        let parents =
+            api.list(&config_maps(), Some(labels::SETS_NAMESPACE), Some(labels::APPLYSET_ID)).await?;
+        let mut parents: HashMap<String, Value> =
+            parents.into_iter().filter_map(|parent| Some((set_name(&parent)?, parent))).collect();
+        names.iter().map(|name| Self::of(name, owner, parents.remove(*name))).collect()
+    }
+
+    fn of(name: &str, owner: &SetOwner, parent: Option<Value>) -> Result<Self> {
+        let parent_name = format!("{}{name}", labels::SET_PREFIX);
         if let Some(parent) = &parent
             && labels::label(parent, labels::PLATFORM) != Some(owner.platform.as_str())
         {

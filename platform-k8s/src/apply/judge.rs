@@ -143,7 +143,7 @@ impl Judge<'_> {
             let (resource, namespace) = &place;
             match self.api.list_names(resource, namespace.as_deref()).await {
                 Ok(names) => Ok(Some((place, names))),
-                Err(error) if matches!(error.code(), Some(403 | 404 | 405)) => Ok(None),
+                Err(error) if matches!(error.code(), Some(403..=405)) => Ok(None),
                 Err(error) => Err(Error::from(error).operation("list").subject(resource.plural.clone())),
             }
         });

@@ -19,5 +19,5 @@ mod write;
 pub(crate) use applyset::{ApplySet, list_sets};
 pub(crate) use delete::delete_set;
 pub(crate) use drift::drift;
-pub(crate) use review::diff;
+pub(crate) use review::diff_all;
 pub(crate) use write::apply;

@@ -17,8 +17,9 @@ use crate::{
     labels,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
+use futures::future::try_join_all;
 use platform_core::{
-    Error, Result,
+    Error, ErrorKind, Result,
     cluster::{ApplyOptions, ObjectChange, ObjectDiff},
     manifest::{Manifest, ManifestSet, ObjectRef},
 };
@@ -50,24 +51,23 @@ pub(crate) struct Review {
     pub(crate) kept: Vec<ObjectRef>,
 }
 
-/// What [`apply`](super::apply) would do.
-pub(crate) async fn diff(
+/// What [`apply`](super::apply) would do with each of several sets.
+pub(crate) async fn diff_all(
     api: &Api,
     discovery: &Discovery,
-    set: &ManifestSet,
+    sets: &[&ManifestSet],
     options: &ApplyOptions,
-) -> Result<Vec<ObjectDiff>> {
-    let review = review(api, discovery, set, options).await?;
-    let members = review.members.into_iter().map(|member| {
-        let change = match member.verdict {
-            Verdict::Change(change) => change,
-            Verdict::Foreign(why) => ObjectChange::Conflict { owners: vec![why] },
-        };
-        ObjectDiff { object: member.reference, change }
-    });
-    let stale =
-        review.stale.into_iter().map(|s| ObjectDiff { object: s.reference, change: ObjectChange::Prune });
-    Ok(members.chain(stale).collect())
+) -> Result<Vec<Vec<ObjectDiff>>> {
+    let one_by_one = || gather(api, sets.iter().map(|set| review(api, discovery, set, options)));
+    let reviews = match sets {
+        [_] => one_by_one().await?,
+        sets => match review_all(api, discovery, sets, options).await {
+            // Who may only read some namespaces can still ask about each set by itself.
+            Err(error) if error.kind() == ErrorKind::Denied => one_by_one().await?,
+            answer => answer?,
+        },
+    };
+    Ok(reviews.into_iter().map(Review::into_diff).collect())
 }
 
 /// Reviews a set. Writes nothing.
@@ -79,12 +79,58 @@ pub(crate) async fn review(
 ) -> Result<Review> {
     let applyset = ApplySet::read(api, set.name(), &options.owner).await?;
     let references = set.references();
-    let kinds = references.iter().map(|r| (r.api_version.as_str(), r.kind.as_str()));
-    discovery.prepare(api, kinds).await?;
-
+    prepare(api, discovery, &references).await?;
     let hints = applyset.hints().union(&Hints::of(&references));
-    let mut live = live_members(api, discovery, &applyset, &hints, &references).await?;
+    let live = live_members(api, discovery, &applyset, &hints, &references).await?;
+    compare(api, discovery, set, options, applyset, live).await
+}
 
+/// Reviews several sets of one platform, with no more lists than the largest of them needs.
+async fn review_all(
+    api: &Api,
+    discovery: &Discovery,
+    sets: &[&ManifestSet],
+    options: &ApplyOptions,
+) -> Result<Vec<Review>> {
+    let names: Vec<&str> = sets.iter().map(|set| set.name()).collect();
+    let applysets = ApplySet::read_all(api, &names, &options.owner).await?;
+    let references: Vec<ObjectRef> = sets.iter().flat_map(|set| set.references()).collect();
+    prepare(api, discovery, &references).await?;
+    // Members are only ever written after their parent.
+    let there = applysets.iter().zip(sets).filter(|(applyset, _)| applyset.exists());
+    let hints = there.fold(Hints::default(), |hints, (applyset, set)| {
+        hints.union(&applyset.hints()).union(&Hints::of(&set.references()))
+    });
+    let selector = format!("{}={},{}", labels::PLATFORM, options.owner.platform, labels::APPLYSET_PART_OF);
+    let mut by_set: HashMap<String, HashMap<Key, (Arc<Resource>, Value)>> = HashMap::new();
+    for (resource, object) in list(api, discovery, &hints, &references, &selector).await? {
+        if let Some(id) = labels::label(&object, labels::APPLYSET_PART_OF) {
+            let members = by_set.entry(id.to_owned()).or_default();
+            members.insert(Key::of(&resource.reference(&object)), (resource, object));
+        }
+    }
+    let comparing = applysets.into_iter().zip(sets).map(|(applyset, set)| {
+        let live = by_set.remove(applyset.id()).unwrap_or_default();
+        compare(api, discovery, set, options, applyset, live)
+    });
+    try_join_all(comparing).await
+}
+
+async fn prepare(api: &Api, discovery: &Discovery, references: &[ObjectRef]) -> Result<()> {
+    let kinds = references.iter().map(|r| (r.api_version.as_str(), r.kind.as_str()));
+    discovery.prepare(api, kinds).await
+}
+
+/// What becomes of a set whose live members are these.
+async fn compare(
+    api: &Api,
+    discovery: &Discovery,
+    set: &ManifestSet,
+    options: &ApplyOptions,
+    applyset: ApplySet,
+    mut live: HashMap<Key, (Arc<Resource>, Value)>,
+) -> Result<Review> {
+    let references = set.references();
     let autoscaled = Autoscaled::of(set);
     let mut members = Vec::with_capacity(references.len());
     for (manifest, reference) in set.manifests().iter().zip(references) {
@@ -124,6 +170,23 @@ pub(crate) async fn review(
     Ok(Review { set: applyset, members, stale, kept })
 }
 
+impl Review {
+    fn into_diff(self) -> Vec<ObjectDiff> {
+        let members = self.members.into_iter().map(|member| {
+            let change = match member.verdict {
+                Verdict::Change(change) => change,
+                Verdict::Foreign(why) => ObjectChange::Conflict { owners: vec![why] },
+            };
+            ObjectDiff { object: member.reference, change }
+        });
+        let stale = self
+            .stale
+            .into_iter()
+            .map(|stale| ObjectDiff { object: stale.reference, change: ObjectChange::Prune });
+        members.chain(stale).collect()
+    }
+}
+
 /// Kind and name without the version, in which lists may answer differently from what a manifest says.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Key {
@@ -156,6 +219,22 @@ pub(crate) async fn live_members(
     if !set.exists() {
         return Ok(HashMap::new());
     }
+    let selector = format!("{}={}", labels::APPLYSET_PART_OF, set.id());
+    let found = list(api, discovery, hints, references, &selector).await?;
+    let keyed = found
+        .into_iter()
+        .map(|(resource, object)| (Key::of(&resource.reference(&object)), (resource, object)));
+    Ok(keyed.collect())
+}
+
+/// The objects that `selector` selects, one list for each kind.
+async fn list(
+    api: &Api,
+    discovery: &Discovery,
+    hints: &Hints,
+    references: &[ObjectRef],
+    selector: &str,
+) -> Result<Vec<(Arc<Resource>, Value)>> {
     let mut resources: BTreeMap<String, Arc<Resource>> = BTreeMap::new();
     for reference in references {
         if let Some(resource) = discovery.find_known(reference) {
@@ -173,8 +252,6 @@ pub(crate) async fn live_members(
     }
     let mut namespaces = hints.namespaces.clone();
     namespaces.insert(labels::SETS_NAMESPACE.to_owned());
-    let selector = format!("{}={}", labels::APPLYSET_PART_OF, set.id());
-    let selector = &selector;
     let places = resources.into_values().flat_map(|resource| {
         // A few namespaces are asked one by one, which needs no rights beyond them; many in one request.
         let places: Vec<Option<String>> = if resource.namespaced && namespaces.len() <= FEW_NAMESPACES {
@@ -191,13 +268,10 @@ pub(crate) async fn live_members(
             Err(error) => Err(Error::from(error).operation("list").subject(resource.plural.clone())),
         }
     });
-    let mut found = HashMap::new();
-    for (resource, items) in gather(api, lists).await? {
-        for item in items {
-            found.insert(Key::of(&resource.reference(&item)), (resource.clone(), item));
-        }
-    }
-    Ok(found)
+    let lists = gather(api, lists).await?.into_iter();
+    Ok(lists
+        .flat_map(|(resource, items)| items.into_iter().map(move |item| (resource.clone(), item)))
+        .collect())
 }
 
 /// A manifest as it is applied: with the labels of its set, and Secrets in the one form that servers keep.

@@ -14,13 +14,39 @@
 //! # Ok::<(), platform_core::Error>(())
 //! ```
 
+mod alertmanager;
+mod elasticsearch;
+mod fluent_bit;
 mod frame;
+mod grafana;
+mod ingress;
+mod kafka;
+mod kibana;
 mod kube_state_metrics;
+mod logstash;
+mod nginx_ingress;
 mod node_exporter;
+mod prometheus;
+mod secret_key;
+mod traefik;
 
+pub use alertmanager::{
+    Alertmanager, AlertmanagerSettings, EmailReceiver, Receiver, Route, SlackReceiver, WebhookReceiver,
+};
+pub use elasticsearch::{Elasticsearch, ElasticsearchAccess, ElasticsearchSettings};
+pub use fluent_bit::{FluentBit, FluentBitSettings};
 pub use frame::Installation;
+pub use grafana::{ElasticsearchSource, Grafana, GrafanaSettings};
+pub use ingress::Exposure;
+pub use kafka::{External, Kafka, KafkaSettings};
+pub use kibana::{Kibana, KibanaSettings};
 pub use kube_state_metrics::{KubeStateMetrics, KubeStateMetricsSettings};
+pub use logstash::{Logstash, LogstashSettings};
+pub use nginx_ingress::{NginxIngress, NginxIngressSettings};
 pub use node_exporter::{NodeExporter, NodeExporterSettings};
+pub use prometheus::{Prometheus, PrometheusSettings, ScrapeJob};
+pub use secret_key::SecretKey;
+pub use traefik::{GatewayApi, Traefik, TraefikSettings};
 
 use frame::{Defaults, Program};
 use platform_core::{
@@ -30,7 +56,20 @@ use platform_core::{
 use std::sync::Arc;
 
 /// By name.
-const CATALOGUE: &[Entry] = &[Entry::of::<KubeStateMetricsSettings>(), Entry::of::<NodeExporterSettings>()];
+const CATALOGUE: &[Entry] = &[
+    Entry::of::<AlertmanagerSettings>(),
+    Entry::of::<ElasticsearchSettings>(),
+    Entry::of::<FluentBitSettings>(),
+    Entry::of::<GrafanaSettings>(),
+    Entry::of::<KafkaSettings>(),
+    Entry::of::<KibanaSettings>(),
+    Entry::of::<KubeStateMetricsSettings>(),
+    Entry::of::<LogstashSettings>(),
+    Entry::of::<NginxIngressSettings>(),
+    Entry::of::<NodeExporterSettings>(),
+    Entry::of::<PrometheusSettings>(),
+    Entry::of::<TraefikSettings>(),
+];
 
 /// A component and how it is made of a document.
 struct Entry {

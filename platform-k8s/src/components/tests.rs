@@ -72,7 +72,9 @@ fn containers_have_unique_names_and_no_more_rights_than_they_need() {
         }
         let component = find(&spec(entry.defaults.name)).unwrap();
         for pod in pods(&*component) {
-            assert_eq!(pod["spec"]["securityContext"]["runAsNonRoot"], true, "{}", entry.defaults.name);
+            // The files of the nodes' logs are root's.
+            let nobody: Value = (entry.defaults.name != "fluent-bit").then_some(true).into();
+            assert_eq!(pod["spec"]["securityContext"]["runAsNonRoot"], nobody, "{}", entry.defaults.name);
             for container in containers(&pod) {
                 let name = container["name"].as_str().unwrap();
                 assert!(entry.defaults.container(name).is_ok(), "{name}");
@@ -88,7 +90,9 @@ fn containers_have_unique_names_and_no_more_rights_than_they_need() {
 #[test]
 fn every_workload_says_when_it_is_ready() {
     for name in names() {
-        for pod in pods(&*find(&spec(name)).unwrap()) {
+        // What a Job does is done when it ends.
+        let pods = pods(&*find(&spec(name)).unwrap());
+        for pod in pods.iter().filter(|pod| pod["spec"]["restartPolicy"] != "Never") {
             let containers = pod["spec"]["containers"].as_array().unwrap();
             assert!(containers.iter().all(|one| one["readinessProbe"].is_object()), "{name}");
         }
@@ -167,4 +171,184 @@ fn what_a_component_cannot_be_told_is_refused_with_its_path() {
     let storage = NodeExporter::new().unwrap().storage(Storage::ephemeral());
     let error = storage.manifests(&target()).unwrap_err().to_string();
     assert_eq!(error, "component node-exporter: storage: it has no data");
+}
+
+/// The object of a kind and name.
+fn object(objects: &[Value], kind: &str, name: &str) -> Value {
+    let found = objects.iter().find(|one| one["kind"] == kind && one["metadata"]["name"] == name);
+    found.unwrap_or_else(|| panic!("there is no {kind} {name}")).clone()
+}
+
+#[test]
+fn a_changed_configuration_makes_new_pods_and_nothing_else_does() {
+    let checksum = |prometheus: &Prometheus| {
+        pods(prometheus)[0]["metadata"]["annotations"][crate::labels::CONFIGURATION]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let plain = Prometheus::new().unwrap();
+    assert_eq!(checksum(&plain), checksum(&plain.clone().replicas(2)));
+    let ruled = plain.clone().rule(&platform_core::alert::AlertRule::high_cpu(80.0));
+    assert_ne!(checksum(&plain), checksum(&ruled));
+}
+
+#[test]
+fn data_is_where_it_is_wanted() {
+    let volumes = |storage: Option<Storage>| {
+        let mut prometheus = Prometheus::new().unwrap();
+        if let Some(storage) = storage {
+            prometheus = prometheus.storage(storage);
+        }
+        let stateful_set = object(&objects(&prometheus, &target()), "StatefulSet", "prometheus");
+        let volumes = stateful_set["spec"]["template"]["spec"]["volumes"].as_array().unwrap();
+        let data = volumes.iter().find(|volume| volume["name"] == "data").cloned();
+        let args = stateful_set["spec"]["template"]["spec"]["containers"][0]["args"].to_string();
+        (stateful_set["spec"]["volumeClaimTemplates"][0]["spec"].clone(), data, args)
+    };
+    let (claim, data, args) = volumes(None);
+    assert_eq!((&claim["resources"]["requests"]["storage"], data), (&json!("10Gi"), None));
+    assert!(claim.get("storageClassName").is_none() && args.contains("retention.size=8192MB"), "{args}");
+    let (claim, ..) = volumes(Some(Storage::persistent(Quantity::gibibytes(2)).class("fast")));
+    assert_eq!(
+        (&claim["resources"]["requests"]["storage"], &claim["storageClassName"]),
+        (&json!("2Gi"), &json!("fast"))
+    );
+    let (claim, data, _) = volumes(Some(Storage::ephemeral().size(Quantity::gibibytes(1))));
+    assert_eq!((claim, data.unwrap()["emptyDir"].clone()), (Value::Null, json!({"sizeLimit": "1Gi"})));
+}
+
+#[test]
+fn secrets_are_named_and_mounted_and_nowhere_else() {
+    let alertmanager = Alertmanager::new()
+        .unwrap()
+        .receiver(
+            Receiver::new("team").slack(SlackReceiver::new(SecretKey::new("slack.hooks", "url"), "#alerts")),
+        )
+        .receiver(
+            Receiver::new("on-call").email(
+                EmailReceiver::new("a@example.com", "b@example.com", "mail.example.com:587")
+                    .login("b", SecretKey::new("mail", "password")),
+            ),
+        )
+        .route("on-call", [("severity", "critical")]);
+    let rendered = objects(&alertmanager, &target());
+    let file = object(&rendered, "ConfigMap", "alertmanager")["data"]["alertmanager.yml"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(file.contains("/etc/alertmanager/secrets/slack.hooks/url"), "{file}");
+    assert!(file.contains("/etc/alertmanager/secrets/mail/password"), "{file}");
+    let pod = &pods(&alertmanager)[0];
+    let text = pod.to_string();
+    assert!(
+        text.contains(r#""secretName":"slack.hooks""#) && text.contains(r#""secretName":"mail""#),
+        "{text}"
+    );
+
+    let unknown = Alertmanager::new().unwrap().route("nobody-knows", [("a", "b")]);
+    let error = unknown.manifests(&target()).unwrap_err().to_string();
+    assert!(error.contains("settings.routes[0].receiver: there is no receiver \"nobody-knows\""), "{error}");
+}
+
+#[test]
+fn replicas_find_each_other_and_are_evicted_one_by_one() {
+    let three = objects(&Alertmanager::new().unwrap().replicas(3), &target());
+    let args =
+        object(&three, "StatefulSet", "alertmanager")["spec"]["template"]["spec"]["containers"][0]["args"]
+            .to_string();
+    assert_eq!(args.matches("--cluster.peer=").count(), 3);
+    assert!(args.contains("alertmanager-2.alertmanager-peers.platform-system.svc:9094"), "{args}");
+    object(&three, "PodDisruptionBudget", "alertmanager");
+    let one = objects(&Alertmanager::new().unwrap(), &target());
+    assert!(!one.iter().any(|one| one["kind"] == "PodDisruptionBudget"));
+}
+
+#[test]
+fn an_ingress_has_the_class_and_the_ports_that_it_is_told() {
+    let traefik = Traefik::new().unwrap().exposure(Exposure::NodePort { http: Some(30080), https: None });
+    let rendered = objects(&traefik, &target());
+    let class = object(&rendered, "IngressClass", "traefik");
+    assert_eq!(class["spec"]["controller"], "traefik.io/ingress-controller");
+    assert_eq!(class["metadata"]["annotations"]["ingressclass.kubernetes.io/is-default-class"], "true");
+    let service = object(&rendered, "Service", "traefik");
+    assert_eq!(
+        (&service["spec"]["type"], &service["spec"]["ports"][0]["nodePort"]),
+        (&json!("NodePort"), &json!(30080))
+    );
+    assert!(!rendered.iter().any(|one| one["kind"] == "Gateway"));
+
+    let document = json!({
+        "name": "nginx-ingress",
+        "settings": {"class": "outside", "defaultClass": false, "exposure": {"hostPort": {"http": 8080}}},
+    });
+    let nginx = find(&serde_json::from_value(document).unwrap()).unwrap();
+    let rendered = objects(&*nginx, &target());
+    let class = object(&rendered, "IngressClass", "outside");
+    assert!(class["metadata"].get("annotations").is_none());
+    let deployment = object(&rendered, "Deployment", "nginx-ingress");
+    assert_eq!(deployment["spec"]["template"]["spec"]["containers"][0]["ports"][0]["hostPort"], 8080);
+    assert_eq!(deployment["spec"]["strategy"]["rollingUpdate"]["maxSurge"], 0);
+    assert!(deployment.to_string().contains("-ingress-class=outside"));
+}
+
+#[test]
+fn the_gateway_api_comes_with_the_crds_that_are_given() {
+    let crd = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "gateways.gateway.networking.k8s.io"}, "spec": {},
+    });
+    let api = GatewayApi::with_crds(vec![Manifest::new(crd).unwrap()]);
+    let rendered = objects(&Traefik::new().unwrap().gateway_api(api), &target());
+    object(&rendered, "CustomResourceDefinition", "gateways.gateway.networking.k8s.io");
+    object(&rendered, "GatewayClass", "traefik");
+    assert_eq!(object(&rendered, "Gateway", "traefik")["spec"]["gatewayClassName"], "traefik");
+    let document = json!({"name": "traefik", "settings": {"gatewayApi": {"crdsFile": "nowhere/crds.yaml"}}});
+    let error = find(&serde_json::from_value(document).unwrap()).unwrap_err().to_string();
+    assert!(error.starts_with("cannot read nowhere/crds.yaml"), "{error}");
+}
+
+#[test]
+fn prometheus_labels_what_it_scrapes_with_cluster_and_environment() {
+    let file = |role: ClusterRole| {
+        let mut target = target();
+        target.role = role;
+        let rendered = objects(&Prometheus::new().unwrap(), &target);
+        object(&rendered, "ConfigMap", "prometheus")["data"]["prometheus.yml"].as_str().unwrap().to_owned()
+    };
+    let names = |names: &[&str]| names.iter().map(|name| (*name).try_into().unwrap()).collect();
+    let one = file(ClusterRole::Environments(names(&["testing"])));
+    assert_eq!(one.matches("target_label: cluster").count(), 6, "{one}");
+    assert!(one.contains("environment: testing"), "{one}");
+    let two = file(ClusterRole::Environments(names(&["prod", "prod-eu"])));
+    assert!(two.contains("(prod-eu|prod)(-.*)?"), "{two}");
+}
+
+#[test]
+fn mistakes_in_settings_are_told_with_their_path() {
+    let told = |name: &str, settings: Value| {
+        let spec = serde_json::from_value(json!({"name": name, "settings": settings})).unwrap();
+        let rendered = find(&spec).and_then(|component| component.manifests(&target()));
+        rendered.unwrap_err().to_string()
+    };
+    let error = told("prometheus", json!({"rules": [{"alert": "A", "expr": "up", "for": "soon"}]}));
+    assert!(
+        error.starts_with("component prometheus: settings.rules[0].for: \"soon\" is not a duration"),
+        "{error}"
+    );
+    let error = told("prometheus", json!({"scrape": [{"name": "pods", "targets": []}]}));
+    assert_eq!(error, "component prometheus: settings.scrape: there are two jobs \"pods\"");
+    let error = told("prometheus", json!({"scrapeInterval": "0s"}));
+    assert!(error.contains("settings.scrapeInterval"), "{error}");
+    let error = told("alertmanager", json!({"receivers": [{"name": "a", "slack": [{"channel": "#a"}]}]}));
+    assert!(error.contains("settings.receivers[0].slack[0]: missing field `url`"), "{error}");
+    let error = told(
+        "grafana",
+        json!({"dashboards": [{
+            "uid": "No Uid", "title": "", "window": {"secs": 1, "nanos": 0}, "refresh": {"secs": 1, "nanos": 0}, "panels": [],
+        }]}),
+    );
+    assert!(error.contains("\"No Uid\" is no uid"), "{error}");
+    let error = told("traefik", json!({"exposure": {"nodePort": {"htp": 1}}}));
+    assert!(error.contains("settings.exposure.nodePort.htp: unknown field `htp`"), "{error}");
 }

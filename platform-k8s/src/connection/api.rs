@@ -109,7 +109,8 @@ impl Api {
         namespace: Option<&str>,
         label_selector: Option<&str>,
     ) -> Result<Vec<Value>, ApiError> {
-        let mut items: Vec<Value> = self.pages(resource, namespace, label_selector, JSON).await?;
+        let selector = label_selector.map(|selector| ("labelSelector", selector));
+        let mut items: Vec<Value> = self.pages(resource, namespace, selector, JSON).await?;
         for item in &mut items {
             if let Value::Object(item) = item {
                 item.entry("apiVersion").or_insert_with(|| resource.api_version().into());
@@ -117,6 +118,12 @@ impl Api {
             }
         }
         Ok(items)
+    }
+
+    /// The events of a namespace that warn of something.
+    pub(crate) async fn warnings(&self, namespace: &str) -> Result<Vec<Value>, ApiError> {
+        let events = Resource::known("v1", "Event", "events", true);
+        self.pages(&events, Some(namespace), Some(("fieldSelector", "type=Warning")), JSON).await
     }
 
     /// The names of all objects of a kind in a namespace, or of a kind that has none.
@@ -141,7 +148,7 @@ impl Api {
         &self,
         resource: &Resource,
         namespace: Option<&str>,
-        label_selector: Option<&str>,
+        selector: Option<(&str, &str)>,
         accept: &'static str,
     ) -> Result<Vec<T>, ApiError> {
         #[derive(Deserialize)]
@@ -162,8 +169,8 @@ impl Api {
             loop {
                 let mut request = Request::get(resource.path(namespace)).query("limit", &PAGE.to_string());
                 request.accept = accept;
-                if let Some(selector) = label_selector {
-                    request = request.query("labelSelector", selector);
+                if let Some((parameter, selector)) = selector {
+                    request = request.query(parameter, selector);
                 }
                 if let Some(token) = &next {
                     request = request.query("continue", token);
@@ -304,9 +311,9 @@ impl Api {
     }
 }
 
-/// A control plane of one node is back within half a minute.
+/// A control plane of one node is back within a minute: about 50 s of tries, at most twice as much.
 fn patience() -> RetryPolicy {
-    let mut policy = RetryPolicy::attempts(14);
+    let mut policy = RetryPolicy::attempts(24);
     policy.cap = Duration::from_secs(5);
     policy
 }

@@ -169,6 +169,24 @@ pub(super) fn at_home(scope: &IsolationScope, namespace: &Namespace) -> Vec<Tria
             Call::patch(format!("/api/v1/namespaces/{home}"), relabelled).dry(),
         ),
     ];
+    let service = |field: &str, value: Value| {
+        let mut spec = json!({"ports": [{"port": 80}]});
+        set(&mut spec, "", field, value);
+        let metadata = json!({"name": NOTHING, "namespace": home});
+        let object = json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec});
+        Call::create(core(home, "services"), object).dry()
+    };
+    trials.push(Trial::crossing(
+        Action::OpenNodePort,
+        format!("namespace {home}"),
+        service("type", "NodePort".into()),
+    ));
+    // An address for examples, which belongs to nobody.
+    trials.push(Trial::crossing(
+        Action::ClaimAddress,
+        format!("namespace {home}"),
+        service("externalIPs", json!(["192.0.2.1"])),
+    ));
     if scope.environment.protected {
         trials.push(Trial::crossing(
             Action::RemoveGuard,

@@ -19,7 +19,7 @@ use platform_core::{
 use std::{
     ffi::{OsStr, OsString},
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 use tokio::time::Instant;
@@ -240,9 +240,13 @@ impl Inner {
             Failure::Again(reason) => Ok(Some(reason.error(None))),
             Failure::Final(reason) => {
                 progress.report("kind failed; keeping its logs and removing what it made");
-                let more = match self.export_logs(tools, &spec.name, !nodes.is_empty(), &said).await {
-                    Ok(directory) => format!("logs are in {}", directory.display()),
-                    Err(lost) => format!("its logs are lost: {lost}"),
+                let (reason, more) = match self.export_logs(tools, &spec.name, !nodes.is_empty(), &said).await
+                {
+                    Ok(logs) => {
+                        let more = format!("logs are in {}", logs.display());
+                        (if lacks_inotify(&logs) { reason.without_inotify() } else { reason }, more)
+                    }
+                    Err(lost) => (reason, format!("its logs are lost: {lost}")),
                 };
                 Err(reason.error(Some(&more)))
             }
@@ -333,6 +337,15 @@ impl Inner {
         }
         Ok(directory)
     }
+}
+
+/// Whether a node ended at once because its init got no more of inotify, which only its own log says.
+fn lacks_inotify(logs: &Path) -> bool {
+    let Ok(entries) = fs::read_dir(logs) else { return false };
+    entries.filter_map(Result::ok).any(|entry| {
+        fs::read(entry.path().join("serial.log"))
+            .is_ok_and(|log| String::from_utf8_lossy(&log).contains("Too many open files"))
+    })
 }
 
 /// Remembers that kind did all that it does.
@@ -433,6 +446,18 @@ mod tests {
             let Found::Foreign(owner) = found(nodes) else { panic!("it is taken for ours") };
             assert!(owner.contains(says), "{owner}");
         }
+    }
+
+    #[test]
+    fn the_log_of_a_node_tells_of_inotify() {
+        let logs = tempfile::tempdir().unwrap();
+        let node = logs.path().join("shop-testing-control-plane");
+        fs::create_dir(&node).unwrap();
+        fs::write(node.join("serial.log"), "Failed to create bus connection: Host is down").unwrap();
+        assert!(!lacks_inotify(logs.path()));
+        let said = "Failed to create control group inotify object: Too many open files";
+        fs::write(node.join("serial.log"), said).unwrap();
+        assert!(lacks_inotify(logs.path()));
     }
 
     #[test]

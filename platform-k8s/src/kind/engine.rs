@@ -19,8 +19,9 @@ use std::{
 const CLUSTER_LABEL: &str = "io.x-k8s.kind.cluster";
 /// The label of a node's container: its role.
 const ROLE_LABEL: &str = "io.x-k8s.kind.role";
-/// How often nodes are read again that vanish while they are read.
-const READS: u32 = 5;
+/// A container is listed a moment before it can be inspected, and a moment after it is gone: how often it is read again.
+const READS: u32 = 25;
+const READ_AGAIN: Duration = Duration::from_millis(200);
 /// Saving and starting move hundreds of megabytes on a slow disk.
 const LONG: Duration = Duration::from_secs(300);
 
@@ -141,8 +142,9 @@ impl Containers {
                     nodes.sort_by(|a, b| a.name.cmp(&b.name));
                     return Ok(nodes);
                 }
-                // One was removed since it was listed.
-                Err(error) if read < READS && error.says(&["no such", "not found"]) => {}
+                Err(error) if read < READS && error.says(&["no such", "not found"]) => {
+                    tokio::time::sleep(READ_AGAIN).await;
+                }
                 Err(error) => return Err(self.error(error)),
             }
         }
@@ -217,7 +219,7 @@ impl Containers {
             (Engine::Podman, _) => arguments.push("--multi-image-archive".into()),
             // What containerd keeps may name platforms of which it has no content.
             (_, Some(image)) if single => {
-                arguments.extend(["--platform".into(), image.platform.clone().into()])
+                arguments.extend(["--platform".into(), image.platform.clone().into()]);
             }
             _ => {}
         }

@@ -21,6 +21,15 @@ pub(super) struct Reason {
 }
 
 impl Reason {
+    /// The same failure, once the nodes' own logs have said why they did not boot.
+    pub(super) fn without_inotify(self) -> Self {
+        Self {
+            kind: ErrorKind::Exhausted,
+            message: format!("a node did not boot, since a limit of inotify is reached: {}", self.message),
+            help: Some(super::preflight::INOTIFY_HELP),
+        }
+    }
+
     /// The error, with where to read more.
     pub(super) fn error(self, more: Option<&str>) -> Error {
         let message = match more {

@@ -15,7 +15,7 @@ use std::{collections::BTreeMap, time::Duration};
 /// Five images of 195 MB take 10 s to two nodes.
 const LOAD: Duration = Duration::from_secs(600);
 /// Prints what the node knows of each image that it is asked for, and `null` for what it does not have.
-const LOOK: &str = r#"for image; do crictl inspecti -o json "$image" 2>/dev/null || echo null; done"#;
+const LOOK: &str = r#"for image; do crictl inspecti "$image" 2>/dev/null || echo null; done"#;
 
 /// What the nodes of a cluster lack.
 #[derive(Debug, Default)]

@@ -532,3 +532,89 @@ fn storage(message: &str, error: io::Error) -> Error {
     };
     Error::new(kind, message).source(error).help("look at TMPDIR, its space and its permissions")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{path::Path, process::Command};
+
+    /// A program that runs this script. A shell writes it, so that no other thread's child has it open for writing.
+    fn fake(directory: &Path, name: &str, script: &str) -> PathBuf {
+        let path = directory.join(name);
+        let write = "printf '#!/bin/sh\n%s\n' \"$1\" >\"$0\" && chmod +x \"$0\"";
+        assert!(Command::new("sh").args(["-c", write]).arg(&path).arg(script).status().unwrap().success());
+        path
+    }
+
+    async fn preflight(docker: &str, kind: &str) -> Result<()> {
+        let directory = tempfile::tempdir().unwrap();
+        let builder = KindProvider::builder().engine_program(fake(directory.path(), "docker", docker));
+        builder.kind_program(fake(directory.path(), "kind", kind)).build().unwrap().preflight().await
+    }
+
+    const DOCKER: &str = "echo '{\"CgroupVersion\": \"2\", \"MemTotal\": 8589934592}'";
+
+    #[tokio::test]
+    async fn good_programs_pass() {
+        preflight(DOCKER, "echo 0.33.0").await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_cannot_be_used_says_why_and_what_to_do() {
+        let cannot = |message: &str| format!("echo '{message}' >&2; exit 1");
+        for (says, kind, help) in [
+            (
+                "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?",
+                ErrorKind::Unavailable,
+                "systemctl start docker",
+            ),
+            (
+                "permission denied while trying to connect to the Docker daemon socket at unix:///var/run/docker.sock",
+                ErrorKind::Denied,
+                "usermod -aG docker",
+            ),
+        ] {
+            let error = preflight(&cannot(says), "echo 0.33.0").await.unwrap_err();
+            assert_eq!(error.kind(), kind);
+            let text = error.to_string();
+            assert!(text.contains(help) && text.contains(says), "{text}");
+        }
+        let error = preflight("echo '{'", "echo 0.33.0").await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+    }
+
+    #[tokio::test]
+    async fn a_kind_that_is_missing_or_too_old_is_told() {
+        for (script, says) in [
+            ("echo 0.11.1", "kind is 0.11, at least 0.20"),
+            ("echo unknown", "says its version is"),
+            ("echo no >&2; exit 2", "kind version"),
+        ] {
+            let text = preflight(DOCKER, script).await.unwrap_err().to_string();
+            assert!(text.contains(says) && text.contains("install it"), "{text}");
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let provider = KindProvider::builder()
+            .engine_program(fake(directory.path(), "docker", DOCKER))
+            .kind_program(directory.path().join("none"))
+            .build()
+            .unwrap();
+        let error = provider.preflight().await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(error.to_string().contains("install kind"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn engines_are_looked_for_in_the_path() {
+        let directory = tempfile::tempdir().unwrap();
+        let search = Some(directory.path().as_os_str());
+        let error = detect(search).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotFound);
+        assert!(error.to_string().contains("not in the PATH"), "{error}");
+        fake(directory.path(), "podman", "true");
+        assert_eq!(detect(search).await.unwrap().engine, Engine::Podman);
+        let missing =
+            KindProvider::builder().engine_program(directory.path().join("docker")).build().unwrap();
+        assert_eq!(missing.preflight().await.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+}

@@ -7,13 +7,15 @@ use super::{
     shape::minor_version,
 };
 use platform_core::{Error, ErrorKind, Result};
-use std::{fs, path::Path, str::FromStr};
+use std::{fs, os::unix::fs::MetadataExt, path::Path, str::FromStr};
 
 /// The oldest release of kind whose configuration and node images are used here.
 const OLDEST_KIND: (u32, u32) = (0, 20);
 /// With fewer, the kubelet or the container runtime of the first node fails.
 const LEAST_INSTANCES: u64 = 64;
 const LEAST_WATCHES: u64 = 8192;
+/// What a node takes: 123 were in use with five of them.
+const NODE_INSTANCES: u64 = 25;
 /// What kind asks for where several nodes or many pods are to run.
 const GOOD_INSTANCES: u64 = 512;
 const GOOD_WATCHES: u64 = 65_536;
@@ -29,6 +31,8 @@ pub(super) const INOTIFY_HELP: &str =
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Machine {
     inotify_instances: Option<u64>,
+    /// Of these, what root's programs have, to which nodes belong.
+    inotify_used: Option<u64>,
     inotify_watches: Option<u64>,
     /// Bytes, where the engine keeps its own.
     free_disk: Option<u64>,
@@ -77,6 +81,7 @@ impl Machine {
         }
         Self {
             inotify_instances: number(&proc.join("sys/fs/inotify/max_user_instances")),
+            inotify_used: rustix::process::geteuid().is_root().then(|| inotify_used(proc)),
             inotify_watches: number(&proc.join("sys/fs/inotify/max_user_watches")),
             free_disk: info.directory.as_deref().and_then(free_disk),
             free_memory: text(&proc.join("meminfo")).as_deref().and_then(available_memory),
@@ -127,6 +132,15 @@ fn judge(engine: Engine, info: &Info, machine: &Machine, version: Option<&str>) 
             _ => {}
         }
     }
+    if let (Some(limit), Some(used)) = (machine.inotify_instances, machine.inotify_used)
+        && limit.saturating_sub(used) < NODE_INSTANCES
+    {
+        return Err(Error::new(
+            ErrorKind::Exhausted,
+            format!("{used} of {limit} instances of inotify are in use, a node needs {NODE_INSTANCES}"),
+        )
+        .help(INOTIFY_HELP));
+    }
     for (what, free, least, help) in [
         (
             "disk",
@@ -164,6 +178,18 @@ fn number(path: &Path) -> Option<u64> {
     u64::from_str(&text(path)?).ok()
 }
 
+/// How many instances of inotify root's programs have open.
+fn inotify_used(proc: &Path) -> u64 {
+    let Ok(processes) = fs::read_dir(proc) else { return 0 };
+    let of_root = processes
+        .filter_map(Result::ok)
+        .filter(|process| process.metadata().is_ok_and(|process| process.is_dir() && process.uid() == 0));
+    // Processes end while they are looked at.
+    let files = of_root.filter_map(|process| fs::read_dir(process.path().join("fd")).ok()).flatten();
+    let links = files.filter_map(|file| fs::read_link(file.ok()?.path()).ok());
+    links.filter(|link| link.to_str() == Some("anon_inode:inotify")).count() as u64
+}
+
 /// What programs may still take, of `/proc/meminfo`.
 fn available_memory(meminfo: &str) -> Option<u64> {
     let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
@@ -192,6 +218,7 @@ mod tests {
     fn a_good_machine_and_an_unreadable_one_pass() {
         let machine = Machine {
             inotify_instances: Some(128),
+            inotify_used: Some(100),
             inotify_watches: Some(524_288),
             free_disk: Some(50 << 30),
             free_memory: Some(4 << 30),

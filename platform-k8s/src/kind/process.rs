@@ -123,7 +123,7 @@ impl Program {
     }
 
     /// Begins a run with these arguments, which may take 30 seconds.
-    pub(super) fn run<'a>(&'a self, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Run<'a> {
+    pub(super) fn run(&self, arguments: impl IntoIterator<Item = impl Into<OsString>>) -> Run<'_> {
         Run {
             program: self,
             arguments: arguments.into_iter().map(Into::into).collect(),
@@ -293,8 +293,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_failure_shows_the_last_lines_without_secrets() {
-        let (program, arguments) =
-            shell("for i in $(seq 20); do echo line $i >&2; done; echo join --token abc.def >&2; exit 3");
+        let (program, arguments) = shell(
+            "for i in $(seq 20); do echo line $i >&2; done; secret=abc; echo join --token $secret.def >&2; exit 3",
+        );
         let error = program.run(arguments).output().await.unwrap_err();
         let text = Error::from(error).to_string();
         assert!(text.contains("exit status: 3") && text.contains("line 20"), "{text}");
@@ -337,7 +338,7 @@ mod tests {
         let script = format!("sleep 300 & echo $! >{}; echo ready >&2; wait", child.display());
         let (program, arguments) = shell(&script);
         let (told, mut ready) = tokio::sync::mpsc::unbounded_channel();
-        let run = program.run(arguments).output_with(move |_| drop(told.send(())));
+        let run = program.run(arguments).output_with(move |_| told.send(()).unwrap());
         tokio::select! {
             _ = run => panic!("it ended by itself"),
             _ = ready.recv() => {}

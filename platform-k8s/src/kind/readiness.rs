@@ -160,17 +160,17 @@ mod tests {
     use platform_testkit::kubernetes::EmbeddedApi;
     use serde_json::{Value, json};
 
-    fn node(conditions: Value) -> Node {
+    fn node(conditions: &Value) -> Node {
         serde_json::from_value(json!({"metadata": {"name": "a"}, "status": {"conditions": conditions}}))
             .unwrap()
     }
 
     #[test]
     fn a_node_is_ready_when_its_kubelet_says_so() {
-        assert_eq!(unready(&node(json!([{"type": "Ready", "status": "True"}]))), None);
-        let waiting = unready(&node(json!([{"type": "Ready", "status": "False", "message": "no network"}])));
+        assert_eq!(unready(&node(&json!([{"type": "Ready", "status": "True"}]))), None);
+        let waiting = unready(&node(&json!([{"type": "Ready", "status": "False", "message": "no network"}])));
         assert_eq!(waiting.unwrap().to_string(), "node a is not ready: no network");
-        assert!(unready(&node(json!([]))).unwrap().to_string().contains("has not reported"));
+        assert!(unready(&node(&json!([]))).unwrap().to_string().contains("has not reported"));
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -178,7 +178,8 @@ mod tests {
         let api = EmbeddedApi::builder().nodes(1).start().await.unwrap();
         let access = ClusterAccess::new(ClusterName::new("shop-testing").unwrap(), api.url());
         let watcher = Watcher::new(&access).unwrap();
-        let wait = |nodes| watcher.wait(nodes, true, Duration::from_secs(1), &Progress::silent());
+        let progress = Progress::silent();
+        let wait = |nodes| watcher.wait(nodes, true, Duration::from_secs(1), &progress);
         let error = wait(2).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout);
         assert!(error.to_string().contains("1 of 2 nodes"), "{error}");

@@ -103,27 +103,22 @@ fn check(spec: &ClusterSpec) -> Result<()> {
 fn node_image(image: Option<&str>, version: Option<&str>) -> Result<Option<String>> {
     let Some(version) = version else { return Ok(image.map(str::to_owned)) };
     let unsupported = |message: String| Error::new(ErrorKind::Unsupported, message);
-    match image {
-        Some(image) => match minor_version(image) {
+    if let Some(image) = image {
+        return match minor_version(image) {
             Some(minor) if minor != version => {
                 Err(unsupported(format!("the node image {image} is Kubernetes {minor}, not {version}"))
                     .help("leave the version out, or choose the image of that version"))
             }
             // The tag of an image says what it likes; the API server will tell.
             _ => Ok(Some(image.to_owned())),
-        },
-        None => match NODE_IMAGES.iter().find(|(minor, _)| *minor == version) {
-            Some((_, image)) => Ok(Some((*image).to_owned())),
-            None => {
-                let known: Vec<&str> = NODE_IMAGES.iter().map(|(minor, _)| *minor).collect();
-                Err(unsupported(format!(
-                    "no node image is known for Kubernetes {version}, only for {}",
-                    known.join(", ")
-                ))
-                .help("give an image that was built for your release of kind with `node_image`"))
-            }
-        },
+        };
     }
+    let known = NODE_IMAGES.iter().find(|(minor, _)| *minor == version);
+    known.map(|(_, image)| Some((*image).to_owned())).ok_or_else(|| {
+        let known: Vec<&str> = NODE_IMAGES.iter().map(|(minor, _)| *minor).collect();
+        unsupported(format!("no node image is known for Kubernetes {version}, only for {}", known.join(", ")))
+            .help("give an image that was built for your release of kind with `node_image`")
+    })
 }
 
 /// `1.34` of `kindest/node:v1.34.4@sha256:…`.
@@ -204,8 +199,8 @@ fn list(values: &[&impl Display]) -> String {
 /// The beginning of the SHA-256 of what is too long to be remembered.
 fn fingerprint(text: &str) -> String {
     let digest = digest(&SHA256, text.as_bytes());
-    let hex: String = digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}")
+    let beginning = digest.as_ref().iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    format!("sha256:{beginning:016x}")
 }
 
 #[cfg(test)]

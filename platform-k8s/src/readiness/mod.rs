@@ -99,7 +99,8 @@ async fn one(api: &Api, discovery: &Discovery, object: &ObjectRef) -> Result<Obj
     }) else {
         return Ok(health);
     };
-    let around = Surroundings::read(api, object, &live).await?;
+    let mut around = Surroundings::read(api, object, &live).await?;
+    around.hear(api).await;
     Ok(assess(object, Some(&live), &around))
 }
 

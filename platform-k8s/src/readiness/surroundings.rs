@@ -13,6 +13,8 @@ pub(crate) struct Surroundings {
     pub(super) late_classes: BTreeSet<String>,
     pub(super) pods: BTreeMap<(String, String), Value>,
     pub(super) replica_sets: BTreeMap<(String, String), Value>,
+    /// The last warning about a pod.
+    pub(super) warnings: BTreeMap<(String, String), String>,
 }
 
 /// Whether the kind makes pods.
@@ -62,6 +64,42 @@ impl Surroundings {
         Ok(around)
     }
 
+    /// Reads what was warned of about the pods that are waiting. Events are a help: without them, and without the right to read them, all
+    /// else is known.
+    pub(super) async fn hear(&mut self, api: &Api) {
+        let waiting: BTreeSet<&str> = self
+            .pods
+            .iter()
+            .filter(|(_, pod)| pod::waiting(pod).is_some())
+            .map(|((namespace, _), _)| namespace.as_str())
+            .collect();
+        let mut warnings: BTreeMap<(String, String), (String, String)> = BTreeMap::new();
+        for namespace in waiting {
+            let events = match api.warnings(namespace).await {
+                Ok(events) => events,
+                Err(error) => {
+                    tracing::debug!(%error, namespace, "The events of a namespace cannot be read");
+                    continue;
+                }
+            };
+            for event in events {
+                let text = |path: &str| event.pointer(path).and_then(Value::as_str).unwrap_or_default();
+                if text("/involvedObject/kind") != "Pod" {
+                    continue;
+                }
+                // Texts of times have the order of the times.
+                let at = ["/lastTimestamp", "/eventTime", "/metadata/creationTimestamp"];
+                let at = at.into_iter().map(text).find(|at| !at.is_empty()).unwrap_or_default().to_owned();
+                let key = (namespace.to_owned(), text("/involvedObject/name").to_owned());
+                if warnings.get(&key).is_none_or(|(last, _)| *last <= at) {
+                    let said = pod::short(&format!("{}: {}", text("/reason"), text("/message")));
+                    warnings.insert(key, (at, said));
+                }
+            }
+        }
+        self.warnings = warnings.into_iter().map(|(pod, (_, said))| (pod, said)).collect();
+    }
+
     /// Whether a claim waits for nothing but a pod that uses it. Its readiness is then that of the pod's workload: by itself
     /// such a claim would never be bound.
     pub(super) fn is_for_first_consumer(&self, claim: &Value) -> bool {
@@ -87,7 +125,14 @@ impl Surroundings {
         if let Some(failure) = pods.iter().copied().filter(fails_fast).find_map(pod::failure) {
             return Some(Verdict::failed(failure));
         }
-        let waiting = pods.iter().find_map(|pod| pod::waiting(pod))?;
+        let (pod, waiting) = pods.iter().find_map(|pod| Some((pod, pod::waiting(pod)?)))?;
+        let waiting = match self.warnings.get(&key(pod)) {
+            // What the pod's own condition says is not repeated.
+            Some(warning) if !warning.split_once(": ").is_some_and(|(_, said)| waiting.contains(said)) => {
+                format!("{waiting}; {warning}")
+            }
+            _ => waiting,
+        };
         Some(Verdict::in_progress(format!("{}: {waiting}", so_far.message)))
     }
 
@@ -244,6 +289,26 @@ mod tests {
         pod["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         around.pods.insert(key(&pod), pod);
         assert_eq!(assess(&reference, Some(&deployment), &around).readiness, Readiness::InProgress);
+    }
+
+    #[test]
+    fn a_waiting_pod_is_explained_by_the_last_warning_about_it() {
+        let deployment = json!({"metadata": {"uid": "d"}, "spec": {"replicas": 1}});
+        let reference = ObjectRef::new("apps/v1", "Deployment", "web").in_namespace("a");
+        let mut around = Surroundings::default();
+        let set = owned("ReplicaSet", "web-1", "d", &json!({}));
+        let starting = json!({"status": {"phase": "Pending", "containerStatuses": [
+            {"name": "web", "state": {"waiting": {"reason": "ContainerCreating"}}}]}});
+        let pod = owned("Pod", "web-1-a", "web-1", &starting);
+        around.replica_sets.insert(key(&set), set);
+        around.warnings.insert(key(&pod), "FailedMount: secret \"tls\" not found".to_owned());
+        around.pods.insert(key(&pod), pod);
+        let health = assess(&reference, Some(&deployment), &around);
+        assert_eq!(health.readiness, Readiness::InProgress);
+        assert_eq!(
+            health.message,
+            "0 of 1 replicas are updated: container web of pod web-1-a is ContainerCreating; FailedMount: secret \"tls\" not found"
+        );
     }
 
     #[test]

@@ -34,6 +34,8 @@ use tokio::time::{Instant, timeout_at};
 
 /// Events that come together are looked at together.
 const SETTLE: Duration = Duration::from_millis(20);
+/// How long events may take that explain a timeout.
+const HEARING: Duration = Duration::from_secs(3);
 /// How many unready objects an error lists.
 const LISTED: usize = 10;
 /// Between tries to find a kind whose definition is not established yet.
@@ -56,7 +58,11 @@ pub(crate) async fn wait_ready(
     };
     match timeout_at(deadline, waiting.run(api, discovery, progress)).await {
         Ok(result) => result,
-        Err(_) => Err(waiting.timed_out()),
+        Err(_) => {
+            // What was warned of is worth a moment more.
+            let _ = tokio::time::timeout(HEARING, waiting.around.hear(api)).await;
+            Err(waiting.timed_out())
+        }
     }
 }
 

@@ -2,14 +2,17 @@
 //!
 //! The environment is the border. In each of its namespaces:
 //! - Pod Security `restricted`, so that no pod reaches its node;
-//! - a `ResourceQuota` and a `LimitRange`, so that no application takes what the others need;
+//! - a `ResourceQuota` and a `LimitRange`, so that no application takes what the others need, or ports of the nodes that they share;
+//! - an admission [policy](super::address), so that no Service takes the traffic of others;
 //! - a `ServiceAccount` named `deployer` that may change what applications are made of and nothing else: no roles, quotas or policies, and
 //!   nothing outside of the namespace;
 //! - network policies that deny everything, then allow DNS and, in both directions, pods of the same environment: with a namespace for
 //!   each application these are the namespaces that bear its label. Ports that applications offer to the ingress are opened with
 //!   the application, which knows them. A node's probes of its own pods are never denied; what is outside of the cluster is.
+//!
+//! A protected environment has a [guard](super::guard) besides, which nobody's rights get around.
 
-use super::manifests;
+use super::{address, guard::guard, manifests};
 use crate::labels;
 use platform_core::{Result, manifest::Manifest, orchestrator::IsolationScope};
 use serde_json::{Value, json};
@@ -19,7 +22,7 @@ const DEPLOYER: &str = "deployer";
 /// The quota and the limits of a namespace.
 const LIMITS: &str = "platform";
 
-pub(crate) fn isolation(scope: &IsolationScope) -> Result<Vec<Manifest>> {
+pub(crate) fn isolation(scope: &IsolationScope, break_glass_group: &str) -> Result<Vec<Manifest>> {
     let mut objects = Vec::new();
     for (namespace, _) in &scope.namespaces {
         let namespace = namespace.as_str();
@@ -27,6 +30,12 @@ pub(crate) fn isolation(scope: &IsolationScope) -> Result<Vec<Manifest>> {
         objects.extend(limits(scope, namespace));
         objects.extend(deployer(namespace));
         objects.extend(network_policies(scope, namespace));
+    }
+    if !scope.namespaces.is_empty() {
+        objects.extend(address::policy(scope));
+    }
+    if scope.environment.protected && !scope.namespaces.is_empty() {
+        objects.extend(guard(scope, break_glass_group));
     }
     let environment = [(labels::ENVIRONMENT, scope.environment.name.as_str())];
     Ok(manifests(objects)?.into_iter().map(|manifest| manifest.with_labels(environment)).collect())
@@ -39,12 +48,17 @@ fn namespace_object(scope: &IsolationScope, name: &str) -> Value {
         "pod-security.kubernetes.io/audit": "restricted",
         "pod-security.kubernetes.io/warn": "restricted",
     });
-    if scope.environment.protected
-        && let Value::Object(object_labels) = &mut object_labels
-    {
-        object_labels.insert(labels::PROTECTED.to_owned(), "true".into());
+    let mut metadata = json!({"name": name});
+    if let (Value::Object(object_labels), Value::Object(metadata)) = (&mut object_labels, &mut metadata) {
+        if scope.environment.protected {
+            object_labels.insert(labels::PROTECTED.to_owned(), "true".into());
+        } else {
+            // Where it was protected before, the guard lets the label go by this.
+            metadata.insert("annotations".to_owned(), json!({labels::CONFIRM_DELETION: name}));
+        }
+        metadata.insert("labels".to_owned(), object_labels.clone().into());
     }
-    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": object_labels}})
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
 }
 
 fn limits(scope: &IsolationScope, namespace: &str) -> [Value; 2] {
@@ -58,6 +72,9 @@ fn limits(scope: &IsolationScope, namespace: &str) -> [Value; 2] {
                 "pods": quota.pods.to_string(),
                 "requests.cpu": quota.cpu.as_str(),
                 "requests.memory": quota.memory.as_str(),
+                // Traffic comes in by the ingress. A port of every node would be one of all environments' nodes.
+                "services.loadbalancers": "0",
+                "services.nodeports": "0",
             }},
         }),
         // A quota refuses containers that request nothing: these get a little.
@@ -178,6 +195,10 @@ mod tests {
         )
     }
 
+    fn rendered(isolation: Isolation, protected: bool, namespaces: &[&str]) -> Vec<Manifest> {
+        super::isolation(&scope(isolation, protected, namespaces), "platform:break-glass").unwrap()
+    }
+
     fn object<'a>(manifests: &'a [Manifest], kind: &str, namespace: Option<&str>, name: &str) -> &'a Value {
         let found = manifests.iter().find(|m| {
             let r = m.reference();
@@ -188,23 +209,25 @@ mod tests {
 
     #[test]
     fn a_protected_environment_bears_its_label() {
-        let rendered = isolation(&scope(Isolation::NamespacePerEnvironment, true, &["production"])).unwrap();
-        let labels = &object(&rendered, "Namespace", None, "production")["metadata"]["labels"];
+        let rendered = rendered(Isolation::NamespacePerEnvironment, true, &["production"]);
+        let metadata = &object(&rendered, "Namespace", None, "production")["metadata"];
+        let labels = &metadata["labels"];
+        assert!(metadata.get("annotations").is_none());
         assert_eq!(labels["platform.dev/protected"], "true");
         assert_eq!(labels["platform.dev/environment"], "production");
         assert_eq!(labels["pod-security.kubernetes.io/enforce"], "restricted");
-        let rendered = isolation(&scope(Isolation::NamespacePerEnvironment, false, &["production"])).unwrap();
-        assert!(
-            object(&rendered, "Namespace", None, "production")["metadata"]["labels"]
-                .get(labels::PROTECTED)
-                .is_none()
-        );
+        let rendered = rendered(Isolation::NamespacePerEnvironment, false, &["production"]);
+        let metadata = &object(&rendered, "Namespace", None, "production")["metadata"];
+        assert!(metadata["labels"].get(labels::PROTECTED).is_none());
+        // What takes the protection away confirms it in the same write.
+        assert_eq!(metadata["annotations"], json!({"platform.dev/confirm-deletion": "production"}));
+        assert!(!rendered.iter().any(|m| m.reference().name.starts_with("deletion-guard")));
     }
 
     #[test]
     fn applications_of_an_environment_reach_each_other_across_its_namespaces_only() {
         let of = |namespaces: &[&str]| {
-            let rendered = isolation(&scope(Isolation::NamespacePerApplication, false, namespaces)).unwrap();
+            let rendered = rendered(Isolation::NamespacePerApplication, false, namespaces);
             let policy =
                 object(&rendered, "NetworkPolicy", Some(namespaces[0]), "allow-same-environment").clone();
             policy["spec"]["ingress"][0]["from"][0].clone()
@@ -218,11 +241,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_but_the_namespace_is_cluster_scoped_and_the_deployer_cannot_widen_its_rights() {
-        let rendered = isolation(&scope(Isolation::NamespacePerApplication, false, &["a", "b"])).unwrap();
+    fn nothing_but_namespaces_and_policies_is_cluster_scoped_and_the_deployer_cannot_widen_its_rights() {
+        let rendered = rendered(Isolation::NamespacePerApplication, true, &["a", "b"]);
         for manifest in &rendered {
             let reference = manifest.reference();
-            assert_eq!(reference.namespace.is_none(), reference.kind == "Namespace", "{reference}");
+            let is_of_cluster =
+                reference.kind == "Namespace" || reference.kind.starts_with("ValidatingAdmissionPolicy");
+            assert_eq!(reference.namespace.is_none(), is_of_cluster, "{reference}");
         }
         let role = object(&rendered, "Role", Some("a"), DEPLOYER).to_string();
         for forbidden in [

@@ -1,6 +1,8 @@
 //! The platform's words as Kubernetes objects.
 
+mod address;
 mod application;
+mod guard;
 mod isolation;
 
 pub(crate) use application::{Ingress, application, running_image};

@@ -65,6 +65,61 @@ async fn a_second_apply_of_many_objects_takes_a_handful_of_requests() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_sets_are_compared_with_the_requests_of_one() {
+    let (api, cluster) = start().await;
+    cluster.apply(&set([]), &options()).await.unwrap();
+    let sets: Vec<ManifestSet> = (0..10)
+        .map(|i| {
+            let maps = (0..3).map(|j| Manifest::new(config(&format!("map-{i}-{j}"), "1")).unwrap());
+            ManifestSet::new(format!("set-{i}"), maps.collect()).unwrap()
+        })
+        .collect();
+    for set in &sets {
+        cluster.apply(set, &options()).await.unwrap();
+    }
+    let changed = ManifestSet::new("set-3", vec![Manifest::new(config("map-3-0", "2")).unwrap()]).unwrap();
+    let all: Vec<&ManifestSet> = sets.iter().take(3).chain([&changed]).chain(sets.iter().skip(4)).collect();
+    let before = api.requests();
+    let diffs = cluster.diff_all(&all, &options()).await.unwrap();
+    let counts = api.requests().since(&before);
+    // The parents, the ConfigMaps of two namespaces, and a dry run of the one that differs.
+    assert_eq!((counts.of("list"), counts.of("dry-run"), counts.of("get")), (3, 1, 0), "{counts:?}");
+    for (at, (diff, set)) in diffs.iter().zip(&all).enumerate() {
+        assert_eq!(diff, &cluster.diff(set, &options()).await.unwrap());
+        assert_eq!(diff.iter().all(|one| one.change == ObjectChange::Unchanged), at != 3, "{diff:?}");
+    }
+    assert_eq!(diffs[3].iter().filter(|one| one.change == ObjectChange::Prune).count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn alike_objects_are_asked_about_once_and_those_that_are_taken_each() {
+    let (api, cluster) = start().await;
+    cluster.apply(&set([]), &options()).await.unwrap();
+    let maps: Api<ConfigMap> = Api::namespaced(cluster.client(), "a");
+    let taken = serde_json::from_value(config("map-7", "theirs")).unwrap();
+    maps.create(&kube::api::PostParams::default(), &taken).await.unwrap();
+    let many = || (0..40).map(|i| config(&format!("map-{i}"), &i.to_string()));
+    let before = api.requests();
+    let error = cluster.apply(&set(many()), &options()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    assert!(error.to_string().contains("ConfigMap a/map-7"), "{error}");
+    let counts = api.requests().since(&before);
+    assert_eq!((counts.writes(), counts.of("dry-run")), (0, 2), "{counts:?}");
+
+    // One that the server refuses is asked about, however many others are like each other.
+    let mut wrong = config("wrong", "1");
+    wrong["data"]["value"] = json!(5);
+    let refused = set(many().filter(|m| m["metadata"]["name"] != "map-7").chain([wrong]));
+    let error = cluster.apply(&refused, &options()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("a/wrong"), "{error}");
+    assert!(
+        cluster.get(&config_ref("map-1")).await.unwrap().is_none(),
+        "nothing of a refused set is written"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn refusals_and_lost_answers_are_outlasted() {
     let (api, cluster) = start().await;
     let set = set((0..20).map(|i| config(&format!("map-{i}"), "1")));

@@ -4,6 +4,7 @@
 
 mod conformance;
 mod embedded;
+mod real;
 mod rendering;
 
 use platform_core::{

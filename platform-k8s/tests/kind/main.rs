@@ -5,6 +5,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where it fails")]
 
 mod conformance;
+mod faults;
+mod images;
+mod lifecycle;
+mod strangers;
 
 use platform_core::{
     cluster::{ClusterProvider, ClusterRole, ClusterSpec},
@@ -12,6 +16,7 @@ use platform_core::{
     name::{ClusterName, EnvironmentName, PlatformName},
 };
 use platform_k8s::kind::{KindProvider, KindProviderBuilder};
+use std::{collections::BTreeSet, process::Command};
 use tokio::sync::{Mutex, MutexGuard};
 
 /// One test at a time makes clusters: each takes the machine.
@@ -46,4 +51,19 @@ fn spec(platform_name: &str) -> ClusterSpec {
 /// Removes what a former run may have left.
 async fn clean(provider: &KindProvider, spec: &ClusterSpec) {
     provider.delete(&spec.platform, &spec.name, &Progress::silent()).await.unwrap();
+}
+
+/// Runs a program and answers with what it printed.
+fn run(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output().expect(program);
+    let messages = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {arguments:?}: {messages}");
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+/// The containers of a cluster, by their ids.
+fn containers(cluster: &ClusterName) -> BTreeSet<String> {
+    let filter = format!("label=io.x-k8s.kind.cluster={cluster}");
+    let ids = run("docker", &["ps", "--all", "--no-trunc", "--quiet", "--filter", &filter]);
+    ids.split_whitespace().map(str::to_owned).collect()
 }

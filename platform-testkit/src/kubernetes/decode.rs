@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::admission;
 use super::error::{ApiError, Cause};
+use super::http::Repeated;
 use super::resource::Resource;
 use super::semantics::validate::{self, Finding, TYPE_INVALID};
 
@@ -23,12 +24,24 @@ pub(super) enum FieldValidation {
     Declared,
 }
 
+/// What reading a request found out about its fields.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Complaints {
+    /// Fields that are given again.
+    pub(super) repeated: Vec<Repeated>,
+    /// Whether the object is what a patch made of the stored one: that is refused in other words.
+    pub(super) is_patched: bool,
+}
+
 /// Checks the fields against the kind, drops unknown ones and fills in defaults. Returns warnings.
 pub(super) fn accept(
     resource: &Resource,
     object: &mut Value,
     validation: FieldValidation,
+    complaints: &Complaints,
 ) -> Result<Vec<String>, ApiError> {
+    let patched =
+        (validation == FieldValidation::Strict && complaints.is_patched).then(|| object.to_string());
     let (group, version, kind) = (&resource.group, &resource.version, &resource.kind);
     let unknown = if let Some(custom) = &resource.custom {
         if let Err(why) = ObjectMeta::deserialize(&object["metadata"]) {
@@ -37,7 +50,9 @@ pub(super) fn accept(
             );
             return Err(ApiError::bad_request(message));
         }
-        let pruned = validate::prune_unknown(&custom.schema, object);
+        let mut pruned = validate::prune_metadata(object);
+        pruned.extend(validate::prune_unknown(&custom.schema, object));
+        pruned.sort();
         validate::default_structural(&custom.schema, object);
         pruned
     } else {
@@ -61,15 +76,36 @@ pub(super) fn accept(
     }
     let unknown: Vec<String> =
         unknown.iter().map(|field| format!("unknown field \"{}\"", field.trim_start_matches('.'))).collect();
+    // kube-apiserver decodes what is custom without its schema first.
+    let listed = |repeated: Vec<String>| match &resource.custom {
+        Some(_) => repeated.into_iter().chain(unknown.iter().cloned()).collect::<Vec<_>>(),
+        None => unknown.iter().cloned().chain(repeated).collect(),
+    };
     match validation {
-        FieldValidation::Strict if !unknown.is_empty() => {
-            let listed = unknown.join(", ");
-            Err(ApiError::bad_request(format!(
-                "{kind} in version \"{version}\" cannot be handled as a {kind}: strict decoding error: {listed}"
-            )))
+        FieldValidation::Strict => {
+            let errors = listed(complaints.repeated.iter().map(|field| field.error.clone()).collect());
+            if errors.is_empty() {
+                return Ok(Vec::new());
+            }
+            let why = format!("strict decoding error: {}", errors.join(", "));
+            Err(match patched {
+                Some(text) => {
+                    let cause = Cause::invalid("patch", &Value::String(text), &why);
+                    ApiError::invalid_kind("", "", "", vec![cause])
+                }
+                None => ApiError::bad_request(format!(
+                    "{kind} in version \"{version}\" cannot be handled as a {kind}: {why}"
+                )),
+            })
         }
-        FieldValidation::Warn => Ok(unknown),
-        FieldValidation::Strict | FieldValidation::Ignore | FieldValidation::Declared => Ok(Vec::new()),
+        FieldValidation::Warn => {
+            Ok(listed(complaints.repeated.iter().map(|field| field.warning.clone()).collect()))
+        }
+        // Whoever reads the document of an apply has refused it already, if it is to be refused.
+        FieldValidation::Declared => {
+            Ok(complaints.repeated.iter().map(|field| field.warning.clone()).collect())
+        }
+        FieldValidation::Ignore => Ok(Vec::new()),
     }
 }
 

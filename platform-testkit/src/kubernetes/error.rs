@@ -165,7 +165,13 @@ impl ApiError {
     /// 422 for any kind, options included.
     pub fn invalid_kind(group: &str, kind: &str, name: &str, causes: Vec<Cause>) -> Self {
         let qualified = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
-        let texts: Vec<String> = causes.iter().map(Cause::to_string).collect();
+        let mut texts: Vec<String> = Vec::new();
+        for text in causes.iter().map(Cause::to_string) {
+            // A message tells each fault once, however many causes it has.
+            if !texts.contains(&text) {
+                texts.push(text);
+            }
+        }
         let listed = match texts.as_slice() {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),

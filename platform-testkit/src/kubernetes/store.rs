@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 
 use serde_json::Value;
 use tokio::sync::watch;
@@ -25,6 +25,7 @@ pub use super::state::{Change, Event, Key, Stored};
 
 /// The cluster's objects. Cheap to share behind an [`Arc`]; every method may be called from any task.
 pub struct Store {
+    shared: Weak<Self>,
     registry: Registry,
     state: RwLock<State>,
     journal: Option<Journal>,
@@ -57,7 +58,8 @@ impl Store {
         for (key, object) in state.everything() {
             admission.restore(&key, &object);
         }
-        Arc::new(Self {
+        Arc::new_cyclic(|shared| Self {
+            shared: shared.clone(),
             registry,
             state: RwLock::new(state),
             journal,
@@ -80,6 +82,11 @@ impl Store {
     /// What the containers of the simulated pods have printed.
     pub fn logs(&self) -> &Logs {
         &self.logs
+    }
+
+    /// This store, for what outlives a borrow of it; `None` while it is dropped.
+    pub(super) fn shared(&self) -> Option<Arc<Self>> {
+        self.shared.upgrade()
     }
 
     /// What admission knows of the objects here.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::admission::{self, Operation, Request};
 use super::auth::{User, check_escalation};
-use super::decode::{self, FieldValidation};
+use super::decode::{self, Complaints, FieldValidation};
 use super::deletion::timestamp;
 use super::error::ApiError;
 use super::http::scale_of;
@@ -30,6 +30,8 @@ pub(super) struct WriteOptions {
     pub(super) named: bool,
     pub(super) dry_run: bool,
     pub(super) validation: FieldValidation,
+    /// What is to be said about the fields of the request before anyone knew its kind.
+    pub(super) complaints: Complaints,
     pub(super) subresource: Option<&'static str>,
 }
 
@@ -37,7 +39,15 @@ impl WriteOptions {
     /// Of a component of the cluster.
     pub(super) fn of(manager: &str) -> Self {
         let (user, validation) = (User::component(manager), FieldValidation::Ignore);
-        Self { user, manager: manager.to_owned(), named: true, dry_run: false, validation, subresource: None }
+        Self {
+            user,
+            manager: manager.to_owned(),
+            named: true,
+            dry_run: false,
+            validation,
+            complaints: Complaints::default(),
+            subresource: None,
+        }
     }
 
     fn asked(&self, kind: &'static str) -> admission::Options<'_> {
@@ -176,7 +186,7 @@ impl Store {
         metadata::for_create(resource, namespace, &mut object, now)?;
         let key = Key::of(&resource.id, &object);
         let validation = if applied { FieldValidation::Declared } else { options.validation };
-        let mut warnings = decode::accept(resource, &mut object, validation)?;
+        let mut warnings = decode::accept(resource, &mut object, validation, &options.complaints)?;
         check_escalation(self, &options.user, resource, namespace, None, &object)?;
         strategy::drop_status(resource, &mut object);
         if !applied {
@@ -243,7 +253,7 @@ impl Store {
         strategy::restrict(resource, options.subresource, live, &mut object);
         metadata::for_update(resource, live, &mut object)?;
         let validation = if applied { FieldValidation::Declared } else { options.validation };
-        let warnings = decode::accept(resource, &mut object, validation)?;
+        let warnings = decode::accept(resource, &mut object, validation, &options.complaints)?;
         let namespace = live["metadata"]["namespace"].as_str().unwrap_or_default();
         check_escalation(self, &options.user, resource, namespace, Some(live.value()), &object)?;
         if !applied {

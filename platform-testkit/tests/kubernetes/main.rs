@@ -3,6 +3,7 @@
 // Helpers of tests fail as tests do.
 #![allow(clippy::expect_used, clippy::panic, clippy::needless_pass_by_value, clippy::similar_names)]
 
+mod admission;
 mod apply;
 mod authorization;
 mod conformance;

@@ -71,6 +71,12 @@ impl Container {
         self.push("env", json!({"name": name, "valueFrom": field}))
     }
 
+    /// An environment variable with what the container may use, `limits.memory`, in units of `divisor`.
+    pub(crate) fn env_from_limit(self, name: &str, resource: &str, divisor: &str) -> Self {
+        let field = json!({"resourceFieldRef": {"resource": resource, "divisor": divisor}});
+        self.push("env", json!({"name": name, "valueFrom": field}))
+    }
+
     /// A TCP port.
     pub(crate) fn port(self, name: &str, number: u16) -> Self {
         self.push("ports", json!({"name": name, "containerPort": number, "protocol": "TCP"}))

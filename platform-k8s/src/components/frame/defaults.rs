@@ -38,9 +38,6 @@ pub(crate) enum Tag {
     V,
     /// `1.2.3`
     Plain,
-    /// Not at all.
-    #[allow(dead_code, reason = "for helpers of a component that have versions of their own")]
-    Fixed(&'static str),
 }
 
 impl Defaults {
@@ -58,7 +55,6 @@ impl ContainerDefaults {
         Image::parse(match self.tag {
             Tag::V => format!("{repository}:v{version}"),
             Tag::Plain => format!("{repository}:{version}"),
-            Tag::Fixed(tag) => format!("{repository}:{tag}"),
         })
     }
 

@@ -19,6 +19,11 @@ pub(crate) trait Program:
 {
     const DEFAULTS: &'static Defaults;
 
+    /// Reads what a document names, once, when the document is read.
+    fn load(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     /// Its objects in one cluster.
     fn objects(&self, frame: &Frame<'_>) -> Result<Vec<Value>>;
 }
@@ -44,7 +49,8 @@ impl<S: Program> Installation<S> {
 
     /// The component that a document describes. Everything that is set is checked, the settings too.
     pub(crate) fn of_spec(spec: &ComponentSpec) -> Result<Self> {
-        let settings = settings(spec).map_err(in_component::<S>)?;
+        let mut settings: S = settings(spec).map_err(in_component::<S>)?;
+        settings.load()?;
         let installation = Self::with_version(spec.clone(), settings);
         installation.check().map_err(in_component::<S>)?;
         Ok(installation)

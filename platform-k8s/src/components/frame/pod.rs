@@ -36,10 +36,6 @@ impl Pod {
         self.push("containers", container.into())
     }
 
-    pub(crate) fn init_container(self, container: Container) -> Self {
-        self.push("initContainers", container.into())
-    }
-
     /// Runs as this user and group, who also owns its volumes.
     pub(crate) fn user(mut self, id: u32) -> Self {
         if let Some(Value::Object(context)) = self.spec.get_mut("securityContext") {

@@ -12,17 +12,14 @@ const PRIORITY_CLASSES: GroupResource = GroupResource::new("scheduling.k8s.io", 
 /// Gives a new pod the priority of its class, or of the class that is the default.
 pub(super) fn set(store: &Store, key: &Key, pod: &mut Value) -> Result<(), ApiError> {
     let forbidden = |why: String| ApiError::forbidden(&key.resource, &key.name, &why);
-    let class = match pod["spec"]["priorityClassName"].as_str().filter(|name| !name.is_empty()) {
-        Some(name) => Some(
-            store
-                .find(&Key::new(&PRIORITY_CLASSES, "", name))
-                .ok_or_else(|| forbidden(format!("no PriorityClass with name {name} was found")))?,
-        ),
-        None => {
-            let defaults = store.list(&PRIORITY_CLASSES, None).items;
-            let defaults = defaults.into_iter().filter(|class| class["globalDefault"] == true);
-            defaults.min_by_key(|class| class["value"].as_i64())
-        }
+    let given = pod["spec"]["priorityClassName"].as_str().filter(|name| !name.is_empty());
+    let class = if let Some(name) = given {
+        let class = store.find(&Key::new(&PRIORITY_CLASSES, "", name));
+        Some(class.ok_or_else(|| forbidden(format!("no PriorityClass with name {name} was found")))?)
+    } else {
+        let defaults = store.list(&PRIORITY_CLASSES, None).items;
+        let defaults = defaults.into_iter().filter(|class| class["globalDefault"] == true);
+        defaults.min_by_key(|class| class["value"].as_i64())
     };
     let value = class.as_ref().and_then(|class| class["value"].as_i64()).unwrap_or(0);
     let preemption =

@@ -5,6 +5,7 @@ mod answer;
 mod binding;
 mod connection;
 mod discovery;
+mod document;
 mod eviction;
 mod json_path;
 mod log;
@@ -40,6 +41,7 @@ use super::requests::Requests;
 use super::store::Store;
 
 pub(super) use self::connection::{Connection, Listener};
+pub(super) use self::document::Repeated;
 pub(super) use self::request::percent_decoded;
 pub(super) use self::scale::of as scale_of;
 

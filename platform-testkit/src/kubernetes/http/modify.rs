@@ -8,11 +8,13 @@ use http::{HeaderMap, HeaderValue, Method, header};
 use serde_json::{Value, json};
 
 use super::answer::{self, ListMeta};
+use super::document::{Document, Repeated};
 use super::read::{Selection, key};
 use super::request::{self, Accept, Parameters, Target};
 use super::scale;
 use super::table::Include;
 use crate::kubernetes::auth::{self, ResourceAccess, User};
+use crate::kubernetes::decode::{Complaints, FieldValidation};
 use crate::kubernetes::deletion::{DeleteOptions, Deleted, Deletion, Propagation, timestamp};
 use crate::kubernetes::error::{ApiError, Cause};
 use crate::kubernetes::resource::Resource;
@@ -62,7 +64,8 @@ pub(super) fn create(
     let options = query.write_options(user, headers, "CreateOptions")?;
     let accept = Accept::parse(headers)?;
     let resource = &target.resource;
-    let object = object_of(resource, headers, body)?;
+    let (object, complaints) = object_of(resource, headers, body)?;
+    let options = WriteOptions { complaints, ..options };
     let namespace = target.namespace.as_deref().unwrap_or_default();
     if resource.namespaced && target.namespace.is_none() {
         return Err(ApiError::method_not_allowed());
@@ -90,7 +93,8 @@ pub(super) fn replace(
         })?;
         return Ok(Done::of(target, &written, accept));
     }
-    let object = object_of(resource, headers, body)?;
+    let (object, complaints) = object_of(resource, headers, body)?;
+    let options = WriteOptions { complaints, ..options };
     check_name(&object, &key.name)?;
     check_namespace(&object, target)?;
     let written = store.write_over(resource, &key, &options, &|live| match live {
@@ -111,7 +115,8 @@ pub(super) fn patch(
     let options = with_subresource(query.write_options(user, headers, "PatchOptions")?, target);
     let accept = Accept::parse(headers)?;
     let resource = &target.resource;
-    let patch = Patch::parse(resource, query, headers, body)?;
+    let (patch, complaints) = Patch::parse(resource, query, headers, body, options.validation)?;
+    let options = WriteOptions { complaints, ..options };
     let key = key(target);
     if let Patch::Apply { object, .. } = &patch {
         match object["metadata"]["name"].as_str() {
@@ -242,14 +247,17 @@ enum Patch {
 }
 
 impl Patch {
+    /// The patch, and what is to be said about its fields.
     fn parse(
         resource: &Resource,
         query: &Parameters,
         headers: &HeaderMap,
         body: &[u8],
-    ) -> Result<Self, ApiError> {
+        validation: FieldValidation,
+    ) -> Result<(Self, Complaints), ApiError> {
         let decoding = |why: String| ApiError::bad_request(format!("error decoding patch: {why}"));
-        let json = || serde_json::from_slice::<Value>(body).map_err(|error| decoding(error.to_string()));
+        let json = || Document::json(body).map_err(decoding);
+        let patched = |repeated| Complaints { repeated, is_patched: true };
         let forced = query.get("force").is_some();
         let invalid = |cause| Err(ApiError::invalid_kind("meta.k8s.io", "PatchOptions", "", vec![cause]));
         let form = request::media_type(headers);
@@ -257,26 +265,44 @@ impl Patch {
             return invalid(Cause::forbidden("force", "may not be specified for non-apply patch"));
         }
         match form.as_str() {
-            "application/json-patch+json" => match json()? {
-                list @ Value::Array(_) => Ok(Self::Json(list)),
-                _ => Err(decoding("a JSON patch is a list of operations".to_owned())),
-            },
+            "application/json-patch+json" => {
+                let Document { value, repeated } = json()?;
+                if !value.is_array() {
+                    return Err(decoding("a JSON patch is a list of operations".to_owned()));
+                }
+                let complaints = patched(about_operations(&value, repeated));
+                Ok((Self::Json(value), complaints))
+            }
             "application/merge-patch+json" => match json()? {
-                object @ Value::Object(_) => Ok(Self::Merge(object)),
+                Document { value, repeated } if value.is_object() => {
+                    Ok((Self::Merge(value), patched(repeated)))
+                }
                 _ => Err(decoding("a merge patch is an object".to_owned())),
             },
             "application/strategic-merge-patch+json" if resource.custom.is_none() => match json()? {
-                object @ Value::Object(_) => Ok(Self::Strategic(object)),
+                Document { value, repeated } if value.is_object() => {
+                    Ok((Self::Strategic(value), patched(repeated)))
+                }
                 _ => Err(decoding("a strategic merge patch is an object".to_owned())),
             },
             "application/apply-patch+yaml" => {
                 if query.get("fieldManager").is_none() {
                     return invalid(Cause::required("fieldManager", "is required for apply patch"));
                 }
-                let object = request::yaml(body)
+                let Document { value: object, mut repeated } = Document::yaml(body)
                     .map_err(|why| ApiError::bad_request(format!("error decoding YAML: {why}")))?;
+                if let (FieldValidation::Strict, Some(first)) = (validation, repeated.first()) {
+                    let why = &first.error;
+                    return Err(ApiError::bad_request(format!(
+                        "error strict decoding YAML: error converting YAML to JSON: {why}"
+                    )));
+                }
+                if validation == FieldValidation::Ignore {
+                    repeated.clear();
+                }
                 check_type(resource, &object)?;
-                Ok(Self::Apply { object, force: query.flag("force")? })
+                let apply = Self::Apply { object, force: query.flag("force")? };
+                Ok((apply, Complaints { repeated, is_patched: false }))
             }
             "application/strategic-merge-patch+json" => Err(ApiError::unsupported_media_type(
                 "the body of the request was in an unknown format - accepted media types include: \
@@ -307,6 +333,19 @@ impl Patch {
             }
         }
     }
+}
+
+/// What is to be said about the operations of a JSON patch: fields that come again, and fields that mean nothing.
+fn about_operations(operations: &Value, repeated: Vec<Repeated>) -> Vec<Repeated> {
+    let told = |told: String| Repeated { warning: told.clone(), error: told };
+    let operations = operations.as_array().into_iter().flatten().enumerate();
+    let unknown = operations.flat_map(|(index, operation)| {
+        let fields = operation.as_object().into_iter().flat_map(|fields| fields.keys());
+        let unknown = fields.filter(|field| !matches!(field.as_str(), "op" | "path" | "from" | "value"));
+        unknown.map(move |field| told(format!("json patch unknown field \"[{index}].{field}\"")))
+    });
+    let repeated = repeated.into_iter().map(|field| told(format!("json patch {}", field.error)));
+    repeated.chain(unknown).collect()
 }
 
 fn apply_object(
@@ -383,7 +422,7 @@ fn check_uid(resource: &Resource, live: &Stored, patched: &Value) -> Result<(), 
 }
 
 /// The body as an object of the resource's kind.
-fn object_of(resource: &Resource, headers: &HeaderMap, body: &[u8]) -> Result<Value, ApiError> {
+fn object_of(resource: &Resource, headers: &HeaderMap, body: &[u8]) -> Result<(Value, Complaints), ApiError> {
     let kind = &resource.kind;
     let unrecognised = |why: &str| {
         let message = format!(
@@ -391,9 +430,9 @@ fn object_of(resource: &Resource, headers: &HeaderMap, body: &[u8]) -> Result<Va
         );
         ApiError::bad_request(message)
     };
-    let object = request::body(headers, body, kind)?;
-    let object =
-        object.ok_or_else(|| unrecognised("json parse error: unexpected end of JSON input (<empty>)"))?;
+    let document = request::document(headers, body, kind)?;
+    let Document { value: object, repeated } =
+        document.ok_or_else(|| unrecognised("json parse error: unexpected end of JSON input (<empty>)"))?;
     if !object.is_object() {
         return Err(unrecognised("json parse error: the body is not an object"));
     }
@@ -412,7 +451,7 @@ fn object_of(resource: &Resource, headers: &HeaderMap, body: &[u8]) -> Result<Va
              this path takes {kind} of {expected}"
         )));
     }
-    Ok(object)
+    Ok((object, Complaints { repeated, is_patched: false }))
 }
 
 fn check_type(resource: &Resource, object: &Value) -> Result<(), ApiError> {

@@ -7,9 +7,10 @@ use http::{HeaderMap, Uri, header};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::document::Document;
 use super::protobuf;
 use crate::kubernetes::auth::User;
-use crate::kubernetes::decode::FieldValidation;
+use crate::kubernetes::decode::{Complaints, FieldValidation};
 use crate::kubernetes::error::{ApiError, Cause};
 use crate::kubernetes::resource::{Registry, Resource};
 use crate::kubernetes::semantics::selector::{FieldSelector, LabelSelector};
@@ -138,7 +139,7 @@ impl Parameters {
             Some("Ignore") => FieldValidation::Ignore,
             Some("Strict") => FieldValidation::Strict,
             Some(other) => {
-                let supported = ["Ignore", "Strict", "Warn"];
+                let supported = ["", "Ignore", "Strict", "Warn"];
                 return Err(invalid(Cause::unsupported(
                     "fieldValidation",
                     &format!("\"{other}\""),
@@ -164,7 +165,15 @@ impl Parameters {
         };
         let dry_run = self.dry_run(options)?;
         let named = self.get("fieldManager").is_some();
-        Ok(WriteOptions { user: user.clone(), manager, named, dry_run, validation, subresource: None })
+        Ok(WriteOptions {
+            user: user.clone(),
+            manager,
+            named,
+            dry_run,
+            validation,
+            complaints: Complaints::default(),
+            subresource: None,
+        })
     }
 }
 
@@ -218,6 +227,11 @@ impl Accept {
 
 /// Reads a body as the media type says: JSON or YAML. `None` when it is empty.
 pub(super) fn body(headers: &HeaderMap, body: &[u8], kind: &str) -> Result<Option<Value>, ApiError> {
+    Ok(document(headers, body, kind)?.map(|document| document.value))
+}
+
+/// The same with what is to be said about its fields.
+pub(super) fn document(headers: &HeaderMap, body: &[u8], kind: &str) -> Result<Option<Document>, ApiError> {
     let media_type = media_type(headers);
     let unrecognised = |why: String| {
         let message = format!(
@@ -230,16 +244,21 @@ pub(super) fn body(headers: &HeaderMap, body: &[u8], kind: &str) -> Result<Optio
     }
     match media_type.as_str() {
         "" | "application/json" => {
-            let parsed = serde_json::from_slice(body);
-            parsed.map(Some).map_err(|error| unrecognised(format!("json parse error: {error}")))
+            let parsed = Document::json(body);
+            parsed.map(Some).map_err(|why| unrecognised(format!("json parse error: {why}")))
         }
         "application/yaml" => {
-            yaml(body).map(Some).map_err(|why| unrecognised(format!("yaml parse error: {why}")))
+            let parsed = Document::yaml(body);
+            parsed.map(Some).map_err(|why| unrecognised(format!("yaml parse error: {why}")))
         }
-        protobuf::MEDIA_TYPE => protobuf::decode(body).map(Some).map_err(|why| {
+        protobuf::MEDIA_TYPE => match protobuf::decode(body) {
+            Ok(value) => Ok(Some(Document { value, repeated: Vec::new() })),
             // 415 and not 400: what is wrong is that only some kinds are read in this form.
-            ApiError::unsupported_media_type(format!("{why}: send application/json or application/yaml"))
-        }),
+            Err(why) => {
+                let why = format!("{why}: send application/json or application/yaml");
+                Err(ApiError::unsupported_media_type(why))
+            }
+        },
         _ => Err(ApiError::unsupported_media_type(
             "the body of the request was in an unknown format - accepted media types include: application/json, \
              application/yaml, application/vnd.kubernetes.protobuf",
@@ -252,14 +271,6 @@ pub(super) fn typed<T: DeserializeOwned>(kind: &str, body: &Value) -> Result<T, 
     T::deserialize(body).map_err(|why| {
         ApiError::bad_request(format!("{kind} in version \"v1\" cannot be handled as a {kind}: json: {why}"))
     })
-}
-
-pub(super) fn yaml(text: &[u8]) -> Result<Value, String> {
-    // `y`, `no` and `on` are words, as in YAML 1.2; a mode may be 0644, as in 1.1 and in every manifest.
-    let options = serde_saphyr::options! { strict_booleans: true, legacy_octal_numbers: true };
-    // JSON is YAML too, and much faster to read as JSON.
-    serde_json::from_slice(text)
-        .or_else(|_| serde_saphyr::from_slice_with_options(text, options).map_err(|error| error.to_string()))
 }
 
 pub(super) fn media_type(headers: &HeaderMap) -> String {
@@ -347,18 +358,6 @@ mod tests {
         assert!(accept("application/yaml")?.yaml);
         assert_eq!(accept("application/vnd.kubernetes.protobuf").err().map(|error| error.code), Some(406));
         Ok(())
-    }
-
-    #[test]
-    fn yaml_bodies_are_one_document_with_each_key_once() {
-        let read = yaml(b"a: no\nb: y\nc: on\nd: true\ne: 'true'\nf: 0644\n");
-        assert_eq!(
-            read,
-            Ok(serde_json::json!({"a": "no", "b": "y", "c": "on", "d": true, "e": "true", "f": 420}))
-        );
-        assert!(yaml(b"a: 1\n---\na: 2\n").is_err());
-        assert!(yaml(b"a: 1\na: 2\n").is_err());
-        assert!(yaml(b"a: [1\n").is_err());
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub(in crate::kubernetes) fn validate_update(
             fixed("type", IMMUTABLE);
             causes.extend(immutable_data(live, object, &["data"]));
         }
+        ("", "resourcequotas") => fixed("spec.scopes", IMMUTABLE),
         ("", "pods") => causes.extend(pod(live, object)),
         ("", "persistentvolumeclaims") => {
             causes.extend(claim(live, object));

@@ -10,6 +10,8 @@ use kube_cel::cel::parser::Parser;
 use kube_cel::cel::{Context, ExecutionError, Value as Cel};
 use serde_json::Value;
 
+use super::authorizer;
+
 /// A compiled expression.
 #[derive(Debug)]
 pub(in crate::kubernetes) struct Expression {
@@ -75,22 +77,38 @@ impl From<ExecutionError> for Failure {
 
 /// Where the functions of Kubernetes' CEL are found; scopes with variables are made within it.
 pub(in crate::kubernetes) fn functions() -> &'static Context<'static> {
+    static LIBRARY: LazyLock<Context<'static>> = LazyLock::new(|| Context::default().with_all());
     static FUNCTIONS: LazyLock<Context<'static>> = LazyLock::new(|| {
+        // The libraries, and what Kubernetes has beyond them.
         let mut context = Context::default().with_all();
+        authorizer::register(&mut context);
         context.add_function("dyn", |value: Cel| -> Result<Cel, ExecutionError> { Ok(value) });
         context.add_function("bool", |value: Cel| -> Result<Cel, ExecutionError> {
-            match &value {
-                Cel::Bool(_) => Ok(value),
-                Cel::String(text) => match text.as_str() {
-                    "1" | "t" | "true" | "TRUE" | "True" => Ok(Cel::Bool(true)),
-                    "0" | "f" | "false" | "FALSE" | "False" => Ok(Cel::Bool(false)),
-                    _ => Err(ExecutionError::function_error(
-                        "bool",
-                        "type conversion error from 'string' to 'bool'",
-                    )),
-                },
-                _ => Err(ExecutionError::NoSuchOverload),
+            let Cel::String(text) = &value else {
+                return if matches!(value, Cel::Bool(_)) {
+                    Ok(value)
+                } else {
+                    Err(ExecutionError::NoSuchOverload)
+                };
+            };
+            match text.as_str() {
+                "1" | "t" | "true" | "TRUE" | "True" => Ok(Cel::Bool(true)),
+                "0" | "f" | "false" | "FALSE" | "False" => Ok(Cel::Bool(false)),
+                _ => {
+                    let why = "type conversion error from 'string' to 'bool'";
+                    Err(ExecutionError::function_error("bool", why))
+                }
             }
+        });
+        context.add_function("string", |value: Cel| -> Result<Cel, ExecutionError> {
+            if let Cel::Bool(flag) = value {
+                return Ok(Cel::from(flag.to_string()));
+            }
+            let mut scope = LIBRARY.new_inner_scope();
+            scope.add_variable_from_value("value", value);
+            let argument = IdedExpr { id: 1, expr: Expr::Ident("value".to_owned()) };
+            let call = CallExpr { func_name: "string".to_owned(), target: None, args: vec![argument] };
+            Cel::resolve(&IdedExpr { id: 2, expr: Expr::Call(call) }, &scope)
         });
         context
     });
@@ -135,6 +153,12 @@ pub(super) fn located(source: &str, (line, column): (isize, isize), message: &st
 fn select_strictly(node: &mut IdedExpr) {
     match &mut node.expr {
         Expr::Select(select) => {
+            if matches!(&select.operand.expr, Expr::Ident(name) if name == "authorizer")
+                && select.field == "requestResource"
+            {
+                node.expr = Expr::Ident(authorizer::REQUEST_RESOURCE.to_owned());
+                return;
+            }
             select_strictly(&mut select.operand);
             if !select.test {
                 let operand = std::mem::take(&mut *select.operand);
@@ -216,6 +240,8 @@ mod tests {
             "(true ? 'a' : 'b') == 'a'",
             "'a,b'.split(',').size() == 2",
             "'web-1'.matches('^web-[0-9]+$')",
+            "string(true) + string(1) + string('x') == 'true1x'",
+            "bool('true') && !bool('f')",
         ] {
             assert_eq!(evaluated(source), Ok(Cel::Bool(true)), "{source}");
         }

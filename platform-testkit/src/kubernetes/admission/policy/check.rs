@@ -149,6 +149,8 @@ const FUNCTIONS: [(Type, &[&str]); 8] = [
             "isGlobalUnicast",
             "containsIP",
             "containsCIDR",
+            "allowed",
+            "errored",
             "isQuantity",
             "isInteger",
             "isGreaterThan",
@@ -206,6 +208,8 @@ const FUNCTIONS: [(Type, &[&str]); 8] = [
             "format",
             "base64.encode",
             "jsonpatch.escapeKey",
+            "reason",
+            "error",
         ],
     ),
     (Type::Bytes, &["bytes", "base64.decode"]),
@@ -268,6 +272,14 @@ const FUNCTIONS: [(Type, &[&str]); 8] = [
             "format.byte",
             "format.date",
             "format.datetime",
+            "path",
+            "group",
+            "serviceAccount",
+            "resource",
+            "subresource",
+            "namespace",
+            "name",
+            "check",
             "format.named",
             "validate",
         ],
@@ -427,7 +439,7 @@ impl Checker<'_> {
         }
         qualified.or_else(|| known(name)).unwrap_or_else(|| {
             let token = if call.target.is_some() { format!(".{name}") } else { name.to_owned() };
-            let column = if call.target.is_some() { 1 } else { 0 };
+            let column = isize::from(call.target.is_some());
             let (line, at) = place(self.source, &token);
             let length = isize::try_from(token.len()).unwrap_or_default() - column;
             let message = format!("undeclared reference to '{name}' (in container '')");

@@ -7,6 +7,7 @@ use kube_cel::cel::{Context, Value as Cel};
 use serde_json::{Value, json};
 
 use super::super::pod::items;
+use super::authorizer;
 use super::cel::{Expression, Failure, map_of, value_of};
 use super::check::{Declared, NAMESPACE, REQUEST, Type, check as check_expression};
 use super::facts::Facts;
@@ -210,6 +211,9 @@ pub(super) fn check(spec: &Value) -> Vec<Cause> {
     if spec["paramKind"].is_object() {
         declared = declared.with("params", Type::Dyn);
     }
+    let asking = |declared: &Declared| {
+        declared.clone().with("authorizer", Type::Dyn).with(authorizer::REQUEST_RESOURCE, Type::Dyn)
+    };
     let mut look = |path: String, value: &Value, wanted: &[Type], declared: &Declared| -> Type {
         let source = value.as_str().unwrap_or_default().trim();
         if source.is_empty() {
@@ -239,11 +243,11 @@ pub(super) fn check(spec: &Value) -> Vec<Cause> {
     };
     for (index, condition) in items(spec, "matchConditions").iter().enumerate() {
         let path = format!("spec.matchConditions[{index}].expression");
-        look(path, &condition["expression"], &[Type::Bool], &declared);
+        look(path, &condition["expression"], &[Type::Bool], &asking(&declared));
     }
     for (index, variable) in items(spec, "variables").iter().enumerate() {
         let path = format!("spec.variables[{index}].expression");
-        let mut known = declared.clone();
+        let mut known = asking(&declared);
         known.variables.get_or_insert_default();
         let kind = look(path, &variable["expression"], &[], &known);
         let name = variable["name"].as_str().unwrap_or_default().to_owned();
@@ -251,7 +255,7 @@ pub(super) fn check(spec: &Value) -> Vec<Cause> {
     }
     for (index, validation) in items(spec, "validations").iter().enumerate() {
         let path = |field: &str| format!("spec.validations[{index}].{field}");
-        look(path("expression"), &validation["expression"], &[Type::Bool], &declared);
+        look(path("expression"), &validation["expression"], &[Type::Bool], &asking(&declared));
         look(path("messageExpression"), &validation["messageExpression"], &[Type::String], &declared);
     }
     for (index, annotation) in items(spec, "auditAnnotations").iter().enumerate() {

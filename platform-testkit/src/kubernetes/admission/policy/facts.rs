@@ -1,4 +1,4 @@
-//! What expressions see of a request: `object`, `oldObject`, `request`, `namespaceObject`.
+//! What expressions see of a request: `object`, `oldObject`, `request`, `namespaceObject`, `authorizer`.
 
 use std::cell::OnceCell;
 
@@ -6,6 +6,7 @@ use kube_cel::cel::{Context, Value as Cel};
 use serde_json::{Value, json};
 
 use super::super::Request;
+use super::authorizer;
 use super::cel::{functions, value_of};
 use crate::kubernetes::state::Key;
 use crate::kubernetes::store::{NAMESPACES, Store};
@@ -14,7 +15,7 @@ use crate::kubernetes::store::{NAMESPACES, Store};
 pub(super) struct Facts<'a> {
     store: &'a Store,
     request: &'a Request<'a>,
-    values: OnceCell<[(&'static str, Cel); 4]>,
+    values: OnceCell<Vec<(&'static str, Cel)>>,
 }
 
 impl<'a> Facts<'a> {
@@ -26,12 +27,17 @@ impl<'a> Facts<'a> {
     pub(super) fn scope(&self) -> Context<'static> {
         let values = self.values.get_or_init(|| {
             let of = |value: Option<&Value>| value.map_or(Cel::Null, value_of);
-            [
+            let mut values = vec![
                 ("object", of(self.request.object)),
                 ("oldObject", of(self.request.old)),
                 ("request", value_of(&described(self.request))),
                 ("namespaceObject", self.namespace()),
-            ]
+            ];
+            // A store that is being dropped answers nobody any more.
+            values.extend(
+                self.store.shared().iter().flat_map(|store| authorizer::variables(store, self.request)),
+            );
+            values
         });
         let mut scope = functions().new_inner_scope();
         for (name, value) in values {

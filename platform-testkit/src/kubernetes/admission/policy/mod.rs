@@ -1,6 +1,7 @@
 //! ValidatingAdmissionPolicy: rules in CEL that the users of a cluster write.
 //!
 //! ```text
+//! authorizer whether the author of a request may do something else
 //! matching   which requests a policy or a binding is for
 //! cel        compiling and evaluating expressions
 //! check      what is wrong with a policy, when it is written
@@ -9,8 +10,9 @@
 //! ```
 //!
 //! A policy counts from the moment in which it is stored. Expressions may not use what `cel` does not know: macros of
-//! two variables, and `authorizer`.
+//! two variables.
 
+mod authorizer;
 mod cel;
 mod check;
 mod compiled;

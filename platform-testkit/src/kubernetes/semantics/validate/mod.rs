@@ -15,7 +15,7 @@ use serde_json::Value;
 
 pub use self::defaults::default_builtin;
 pub use self::structural::{default_structural, prune_unknown, structural};
-pub use self::typed::{decode_builtin, prune_builtin};
+pub use self::typed::{decode_builtin, prune_builtin, prune_metadata};
 
 /// The reason of a [`Finding`] about a value of a type that the field cannot hold. For a built-in kind the API
 /// server answers it with 400, since it cannot decode the object, and every other reason with 422.

@@ -10,6 +10,7 @@ use k8s_openapi::api::{
     scheduling::v1 as scheduling, storage::v1 as storage,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1 as apiextensions;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::kube_aggregator::pkg::apis::apiregistration::v1 as apiregistration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -56,6 +57,21 @@ pub fn prune_builtin(group: &str, version: &str, kind: &str, object: &mut Value)
     if let Some(Ok(known)) = decoded(group, version, kind, &mut copy) {
         retain_known(object, &known);
     }
+}
+
+/// Drops the fields of `metadata` that no object has. Returns their paths.
+pub fn prune_metadata(object: &mut Value) -> Vec<String> {
+    let mut unknown = Vec::new();
+    let Some(metadata) = object.get_mut("metadata") else { return unknown };
+    let mut copy = metadata.clone();
+    drop_nulls(&mut copy);
+    if let Ok(known) = through::<ObjectMeta>(&copy) {
+        collect_unknown(&copy, &known, "metadata", &mut unknown);
+        if !unknown.is_empty() {
+            retain_known(metadata, &known);
+        }
+    }
+    unknown
 }
 
 /// A Go struct's field that is `null` is absent.

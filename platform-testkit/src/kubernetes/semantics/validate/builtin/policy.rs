@@ -92,36 +92,127 @@ pub(super) fn disruption_budget(spec: &Field<'_>, report: &mut Report) {
 
 pub(super) fn admission_policy(spec: &Field<'_>, report: &mut Report) {
     spec.child("failurePolicy").one_of(&["Fail", "Ignore"], report);
+    let parameters = spec.child("paramKind");
+    if parameters.is_set() {
+        for field in ["apiVersion", "kind"] {
+            parameters.child(field).require(report);
+        }
+    }
     let constraints = spec.child("matchConstraints");
     if !constraints.is_set() {
         report.required(&constraints.path, "");
     } else if constraints.child("resourceRules").is_empty_list() {
         report.required(constraints.path_of("resourceRules"), "");
     }
-    let validations = spec.child("validations");
-    if validations.is_empty_list() && spec.child("auditAnnotations").is_empty_list() {
-        report.required(&validations.path, "validations or auditAnnotations must be specified");
+    match_resources(&constraints, report);
+    for condition in spec.child("matchConditions").items() {
+        expression(&condition, report);
+        condition.child("name").named(names::qualified_name, report);
+    }
+    unique(spec.child("matchConditions").items().map(|condition| condition.child("name")), report);
+    let (validations, annotations) = (spec.child("validations"), spec.child("auditAnnotations"));
+    if validations.is_empty_list() && annotations.is_empty_list() {
+        for field in [&validations, &annotations] {
+            let why = "validations or auditAnnotations must contain at least one item";
+            report.required(&field.path, why);
+        }
     }
     for validation in validations.items() {
-        validation.child("expression").require(report);
+        expression(&validation, report);
+        let message = validation.child("message");
+        if message.text().contains('\n') {
+            report.invalid(&message.path, message.value, "must not contain line breaks");
+        }
+        validation.child("reason").one_of(&["Forbidden", "Invalid", "RequestEntityTooLarge"], report);
     }
     for variable in spec.child("variables").items() {
-        variable.child("name").require(report);
-        variable.child("expression").require(report);
+        let name = variable.child("name");
+        if name.require(report) && !is_identifier(name.text()) {
+            report.invalid(&name.path, name.value, "must be a valid CEL identifier");
+        }
+        expression(&variable, report);
     }
     unique(spec.child("variables").items().map(|variable| variable.child("name")), report);
 }
 
+fn expression(of: &Field<'_>, report: &mut Report) {
+    let expression = of.child("expression");
+    if expression.text().trim().is_empty() {
+        report.required(&expression.path, "expression is not specified");
+    }
+}
+
+fn is_identifier(name: &str) -> bool {
+    name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && name.chars().all(|one| one.is_ascii_alphanumeric() || one == '_')
+}
+
+/// The rules and selectors of a policy or of a binding.
+fn match_resources(resources: &Field<'_>, report: &mut Report) {
+    resources.child("matchPolicy").one_of(&["Equivalent", "Exact"], report);
+    for selector in ["namespaceSelector", "objectSelector"] {
+        label_selector(&resources.child(selector), report);
+    }
+    for list in ["resourceRules", "excludeResourceRules"] {
+        for rule in resources.child(list).items() {
+            for field in ["operations", "apiGroups", "apiVersions", "resources"] {
+                if rule.child(field).is_empty_list() {
+                    report.required(rule.path_of(field), "");
+                }
+            }
+            for operation in rule.child("operations").items() {
+                operation.one_of(&["*", "CONNECT", "CREATE", "DELETE", "UPDATE"], report);
+            }
+            let all = rule.child("resources");
+            let texts: Vec<&str> =
+                all.value.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            if texts.contains(&"*/*") && texts.len() > 1 {
+                let why = "if '*/*' is present, must not specify other resources";
+                report.invalid(&all.path, all.value, why);
+            }
+            rule.child("scope").one_of(&["*", "Cluster", "Namespaced"], report);
+        }
+    }
+}
+
 pub(super) fn admission_binding(spec: &Field<'_>, report: &mut Report) {
     spec.child("policyName").named(names::dns_subdomain, report);
+    let parameter = spec.child("paramRef");
+    if parameter.is_set() {
+        parameter_reference(&parameter, report);
+    }
+    match_resources(&spec.child("matchResources"), report);
     let actions = spec.child("validationActions");
     if actions.is_empty_list() {
-        report.required(&actions.path, "");
+        report.required(&actions.path, "at least one validation action is required");
     }
     for action in actions.items() {
         action.one_of(&["Audit", "Deny", "Warn"], report);
     }
     unique(actions.items(), report);
+    let has = |name: &str| actions.items().any(|action| action.text() == name);
+    if has("Deny") && has("Warn") {
+        let why = "must not contain both Deny and Warn (repeating the same validation failure information in the API \
+                   response and headers serves no purpose)";
+        report.invalid(&actions.path, actions.value, why);
+    }
+}
+
+fn parameter_reference(reference: &Field<'_>, report: &mut Report) {
+    let (name, selector) = (reference.child("name"), reference.child("selector"));
+    match (name.text().is_empty(), selector.is_set()) {
+        (false, true) => {
+            for field in [&name, &selector] {
+                report.forbidden(&field.path, "name and selector are mutually exclusive");
+            }
+        }
+        (true, false) => report.required(&reference.path, "one of name or selector must be specified"),
+        _ => label_selector(&selector, report),
+    }
+    let action = reference.child("parameterNotFoundAction");
+    if action.require(report) {
+        action.one_of(&["Allow", "Deny"], report);
+    }
 }
 
 pub(super) fn definition(object: &Field<'_>, report: &mut Report) {
