@@ -20,6 +20,12 @@
 //! # }
 //! ```
 
+#![allow(
+    clippy::wildcard_imports,
+    clippy::needless_pass_by_value,
+    reason = "checks read as sentences: the words of `expect` are their vocabulary, and values stand where they are expected"
+)]
+
 mod check;
 mod expect;
 mod request;
