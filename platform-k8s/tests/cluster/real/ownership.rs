@@ -11,7 +11,6 @@ use platform_testkit::kubernetes::EmbeddedApi;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
-    path::Path,
     process::{Output, Stdio},
 };
 use tokio::{io::AsyncWriteExt, process::Command};
@@ -25,14 +24,10 @@ async fn embedded(test: &str) -> (EmbeddedApi, Place) {
 
 /// The real kubectl, with the kubeconfig of the run.
 async fn kubectl(arguments: &[&str], input: &Value) -> Output {
-    kubectl_with(&kubeconfig(), arguments, input).await
-}
-
-async fn kubectl_with(kubeconfig: &Path, arguments: &[&str], input: &Value) -> Output {
     let program = std::env::var_os("PLATFORM_KUBECTL").unwrap_or_else(|| "kubectl".into());
     let mut child = Command::new(program)
         .arg("--kubeconfig")
-        .arg(kubeconfig)
+        .arg(kubeconfig())
         .args(arguments)
         .env("KUBECTL_APPLYSET", "true")
         .stdin(Stdio::piped())
@@ -141,52 +136,41 @@ async fn kubectl_reads_our_sets() {
     let place = Place::new("applyset").await;
     let set = place.set([place.config("keep", "1"), place.config("drop", "1"), place.deployment("web", 0)]);
     place.cluster.apply(&set, &place.options).await.unwrap();
-    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": place.namespace}});
-    let kept = json!({"apiVersion": "v1", "kind": "List", "items": [namespace, place.config("keep", "1")]});
+    // kubectl applies to the namespace of the parent and to none alone, but prunes wherever the parent says.
+    let kept = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": place.namespace}});
     let parent = format!("applyset.{}", set.name());
     let applyset = format!("--applyset=configmap/{parent}");
-    // The parent is looked for in the namespace of the context; one that is named by a flag would have to be that of all objects.
-    let directory = tempfile::tempdir().unwrap();
-    let context = directory.path().join("kubeconfig");
-    std::fs::copy(kubeconfig(), &context).unwrap();
-    let kubectl = |arguments: Vec<String>, input: Value| {
-        let context = context.clone();
-        async move {
-            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-            kubectl_with(&context, &arguments, &input).await
-        }
+    let in_system = |line: &str| {
+        let line = format!("-n platform-system {line}");
+        let input = kept.clone();
+        async move { kubectl(&line.split(' ').collect::<Vec<_>>(), &input).await }
     };
-    let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<String>>();
-    let there = kubectl(words("config set-context --current --namespace=platform-system"), Value::Null).await;
-    assert!(there.status.success(), "{}", said(&there));
-    let apply = words(&format!("apply --server-side --force-conflicts --prune {applyset} -f -"));
+    let apply = format!("apply --server-side --force-conflicts --prune {applyset} -f -");
 
     // It sees that the set is managed by another tool, and keeps away.
-    let refused = kubectl(apply.clone(), kept.clone()).await;
+    let refused = in_system(&apply).await;
     assert!(!refused.status.success(), "{}", said(&refused));
     assert!(said(&refused).contains("managed by tooling \"platform\""), "{}", said(&refused));
 
     // Handed over to it, it finds the members by what the parent says, and prunes them.
-    let version = kubectl(words("version --client -o json"), Value::Null).await;
+    let version = in_system("version --client -o json").await;
     let version: Value = serde_json::from_slice(&version.stdout).unwrap();
     let tooling = format!(
         "applyset.kubernetes.io/tooling=kubectl/{}",
         version["clientVersion"]["gitVersion"].as_str().unwrap()
     );
-    let annotate = words(&format!("annotate --overwrite configmap {parent} {tooling}"));
-    let annotated = kubectl(annotate, Value::Null).await;
+    let annotated = in_system(&format!("annotate --overwrite configmap {parent} {tooling}")).await;
     assert!(annotated.status.success(), "{}", said(&annotated));
-    let applied = kubectl(apply, kept).await;
+    let applied = in_system(&apply).await;
     assert!(applied.status.success(), "{}", said(&applied));
-    for pruned in ["configmap/drop pruned", "deployment.apps/web pruned"] {
+    for pruned in ["configmap/keep pruned", "configmap/drop pruned", "deployment.apps/web pruned"] {
         assert!(said(&applied).contains(pruned), "{}", said(&applied));
     }
-    assert!(place.cluster.get(&place.config_ref("keep")).await.unwrap().is_some());
     assert!(place.cluster.get(&place.config_ref("drop")).await.unwrap().is_none());
 
     // And back: what it pruned comes again.
     let report = place.cluster.apply(&set, &place.options.clone().force(true)).await.unwrap();
-    assert_eq!(report.count(ObjectOutcome::Created), 2);
+    assert_eq!(report.count(ObjectOutcome::Created), 3);
     assert!(!place.cluster.apply(&set, &place.options).await.unwrap().wrote());
     place.clear().await;
 }
