@@ -22,8 +22,7 @@ pub(super) fn columns(resource: &Resource) -> Option<Vec<Column>> {
             wide(at("Kernel-Version", "/status/nodeInfo/kernelVersion")),
             wide(at("Container-Runtime", "/status/nodeInfo/containerRuntimeVersion")),
         ]),
-        ("", "events") => columns = event_columns("/involvedObject", "/message"),
-        ("events.k8s.io", "events") => columns = event_columns("/regarding", "/note"),
+        ("" | "events.k8s.io", "events") => columns = event_columns("/involvedObject", "/message"),
         ("", "resourcequotas") => columns.extend([
             column("Request", |quota, _| json!(quota_usage(quota, |name| !name.starts_with("limits.")))),
             column("Limit", |quota, _| json!(quota_usage(quota, |name| name.starts_with("limits.")))),
