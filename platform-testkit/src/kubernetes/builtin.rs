@@ -31,7 +31,8 @@ pub(super) fn resources() -> Vec<Arc<Resource>> {
 fn resource(row: &Row) -> Resource {
     let owned = |names: Names| names.iter().map(|name| (*name).to_owned()).collect();
     Resource {
-        id: GroupResource::new(row.group, row.plural),
+        // One collection of Events: this group shows those of the core group.
+        id: GroupResource::new(if row.group == "events.k8s.io" { "" } else { row.group }, row.plural),
         group: row.group.to_owned(),
         version: row.version.to_owned(),
         kind: row.kind.to_owned(),

@@ -98,6 +98,11 @@ impl Resource {
         if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
     }
 
+    /// Whether it shows the objects of another resource.
+    pub(super) fn is_view(&self) -> bool {
+        self.group != self.id.group()
+    }
+
     /// Whether the subresource is served.
     pub fn serves(&self, subresource: &str) -> bool {
         self.subresources.iter().any(|one| one == subresource)

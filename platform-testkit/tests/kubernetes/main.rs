@@ -11,6 +11,7 @@ mod crud;
 mod custom;
 mod deletion;
 mod discovery;
+mod events;
 mod faults;
 mod fixture;
 mod kubectl;

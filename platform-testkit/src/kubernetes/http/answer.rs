@@ -9,7 +9,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::request::{Accept, Form};
-use super::table;
+use super::{table, view};
 use crate::kubernetes::error::ApiError;
 use crate::kubernetes::resource::Resource;
 use crate::kubernetes::state::{Stored, encode};
@@ -120,15 +120,17 @@ pub(super) fn list(
 
 /// The JSON text of an object in the version of `resource`.
 pub(super) fn rendered(resource: &Resource, object: &Stored) -> Bytes {
-    if resource.custom.is_none() || object["apiVersion"] == resource.api_version().as_str() {
-        object.json()
-    } else {
-        encode(&versioned(resource, object))
-    }
+    if shows_as_stored(resource, object) { object.json() } else { encode(&versioned(resource, object)) }
+}
+
+/// Whether an object is shown as it is stored: built-in resources have one version.
+pub(super) fn shows_as_stored(resource: &Resource, object: &Stored) -> bool {
+    (resource.custom.is_none() && !resource.is_view())
+        || object["apiVersion"] == resource.api_version().as_str()
 }
 
 pub(super) fn versioned(resource: &Resource, object: &Stored) -> Value {
-    let mut value = object.value().clone();
+    let mut value = view::shown(resource, object).into_owned();
     value["apiVersion"] = json!(resource.api_version());
     value
 }

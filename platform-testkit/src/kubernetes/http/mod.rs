@@ -18,6 +18,7 @@ mod review;
 mod scale;
 mod table;
 mod token;
+mod view;
 mod watch;
 
 use std::sync::Arc;

@@ -13,6 +13,7 @@ use super::read::{Selection, key};
 use super::request::{self, Accept, Parameters, Target};
 use super::scale;
 use super::table::Include;
+use super::view;
 use crate::kubernetes::auth::{self, ResourceAccess, User};
 use crate::kubernetes::decode::{Complaints, FieldValidation};
 use crate::kubernetes::deletion::{DeleteOptions, Deleted, Deletion, Propagation, timestamp};
@@ -66,11 +67,13 @@ pub(super) fn create(
     let resource = &target.resource;
     let (object, complaints) = object_of(resource, headers, body)?;
     let options = WriteOptions { complaints, ..options };
+    let storage = view::storage(store, resource)?;
+    let object = view::stored(resource, &storage, object);
     let namespace = target.namespace.as_deref().unwrap_or_default();
     if resource.namespaced && target.namespace.is_none() {
         return Err(ApiError::method_not_allowed());
     }
-    let written = store.write_new(resource, namespace, object, &options)?;
+    let written = store.write_new(&storage, namespace, object, &options)?;
     Ok(Done::of(target, &written, accept))
 }
 
@@ -95,9 +98,11 @@ pub(super) fn replace(
     }
     let (object, complaints) = object_of(resource, headers, body)?;
     let options = WriteOptions { complaints, ..options };
+    let storage = view::storage(store, resource)?;
+    let object = view::stored(resource, &storage, object);
     check_name(&object, &key.name)?;
     check_namespace(&object, target)?;
-    let written = store.write_over(resource, &key, &options, &|live| match live {
+    let written = store.write_over(&storage, &key, &options, &|live| match live {
         Some(_) => Ok(Some(Write::Replace(object.clone()))),
         None => Err(ApiError::not_found(&key.resource, &key.name)),
     })?;
@@ -131,8 +136,9 @@ pub(super) fn patch(
         }
         check_namespace(object, target)?;
     }
+    let storage = view::storage(store, resource)?;
     let is_scale = target.subresource.as_deref() == Some("scale");
-    let written = store.write_over(resource, &key, &options, &|live| {
+    let written = store.write_over(&storage, &key, &options, &|live| {
         let missing = || ApiError::not_found(&key.resource, &key.name);
         match live {
             None if target.subresource.is_some() => Err(missing()),
@@ -144,19 +150,22 @@ pub(super) fn patch(
                 Patch::Apply { object, force } => {
                     if live.is_none() {
                         // Who may patch may not create by it.
-                        let create =
-                            ResourceAccess::new("create", key.resource.group(), key.resource.plural());
+                        let create = ResourceAccess::new("create", &resource.group, key.resource.plural());
                         let create = create.within(key.namespace.clone()).named(key.name.clone());
                         auth::require(store, user, &create.into())?;
                     }
-                    apply_object(resource, &options, live, object, *force)
+                    let mut object = Cow::Borrowed(object);
+                    if resource.is_view() {
+                        object = Cow::Owned(view::stored(resource, &storage, object.into_owned()));
+                    }
+                    apply_object(&storage, &options, live, &object, *force)
                 }
                 other => {
                     let live = live.ok_or_else(missing)?;
-                    let patched = other.patched(resource, live.value())?;
+                    let patched = other.patched(resource, &view::shown(resource, live))?;
                     check_name(&patched, &key.name)?;
                     check_uid(resource, live, &patched)?;
-                    Ok(Some(Write::Replace(patched)))
+                    Ok(Some(Write::Replace(view::stored(resource, &storage, patched))))
                 }
             },
         }

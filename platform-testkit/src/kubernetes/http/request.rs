@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::document::Document;
-use super::protobuf;
+use super::{protobuf, view};
 use crate::kubernetes::auth::User;
 use crate::kubernetes::decode::{Complaints, FieldValidation};
 use crate::kubernetes::error::{ApiError, Cause};
@@ -111,6 +111,9 @@ impl Parameters {
             let listed: Vec<String> = known.iter().map(|field| format!("\"{field}\"")).collect();
             let message = format!("\"{unknown}\" is not a known field selector: only {}", listed.join(", "));
             return Err(ApiError::bad_request(message));
+        }
+        if resource.is_view() {
+            return FieldSelector::parse(&view::selector(resource, text)).map_err(ApiError::bad_request);
         }
         Ok(selector)
     }

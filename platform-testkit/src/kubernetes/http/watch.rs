@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::answer::{self, partial, rendered};
+use super::answer::{self, partial, rendered, shows_as_stored};
 use super::read::{Selection, parse_version};
 use super::request::{Accept, Form, Parameters, Target};
 use super::table;
@@ -136,9 +136,7 @@ impl View {
     }
 
     fn unfiltered(&self, event: &Event) -> Bytes {
-        let as_stored = self.resource.custom.is_none()
-            || event.object["apiVersion"] == self.resource.api_version().as_str();
-        if self.form == Form::Object && as_stored {
+        if self.form == Form::Object && shows_as_stored(&self.resource, &event.object) {
             event.line()
         } else {
             self.line(event.change, &event.object)

@@ -22,13 +22,10 @@ pub(super) fn columns(resource: &Resource) -> Option<Vec<Column>> {
             wide(at("Kernel-Version", "/status/nodeInfo/kernelVersion")),
             wide(at("Container-Runtime", "/status/nodeInfo/containerRuntimeVersion")),
         ]),
-        ("", "events") => {
+        // Of both groups, rows are made of what is stored.
+        ("" | "events.k8s.io", "events") => {
             columns =
-                event_columns("/involvedObject", "/involvedObject/fieldPath", "/source/component", "/message")
-        }
-        ("events.k8s.io", "events") => {
-            columns =
-                event_columns("/regarding", "/regarding/fieldPath", "/deprecatedSource/component", "/note")
+                event_columns("/involvedObject", "/involvedObject/fieldPath", "/source/component", "/message");
         }
         ("", "resourcequotas") => columns.extend([
             column("Request", |quota, _| json!(quota_usage(quota, |name| !name.starts_with("limits.")))),
