@@ -56,14 +56,12 @@ pub(crate) async fn wait_ready(
         unsynced: BTreeSet::new(),
         rejected: BTreeSet::new(),
     };
-    match timeout_at(deadline, waiting.run(api, discovery, progress)).await {
-        Ok(result) => result,
-        Err(_) => {
-            // What was warned of is worth a moment more.
-            let _ = tokio::time::timeout(HEARING, waiting.around.hear(api)).await;
-            Err(waiting.timed_out())
-        }
+    if let Ok(result) = timeout_at(deadline, waiting.run(api, discovery, progress)).await {
+        return result;
     }
+    // What was warned of is worth a moment more.
+    let _ = tokio::time::timeout(HEARING, waiting.around.hear(api)).await;
+    Err(waiting.timed_out())
 }
 
 struct Waiting<'a> {

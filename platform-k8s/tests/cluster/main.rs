@@ -1,6 +1,6 @@
 //! A `KubeCluster` against API servers: the embedded one always, a real one where `KUBECONFIG` names it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where it fails")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where it fails")]
 
 mod conformance;
 mod embedded;
