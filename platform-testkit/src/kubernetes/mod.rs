@@ -16,6 +16,10 @@
 //!
 //! The cluster is simulated: nothing runs in its pods. What it promises is the API: objects, versions, conflicts,
 //! watches and status as a real control plane gives them.
+//!
+//! Requests without credentials are the administrator's. Tokens of service accounts and impersonation make others of
+//! them, who may do what RBAC gives them. There are no client certificates, and the controllers in this process are
+//! not asked what they may.
 
 mod admission;
 mod auth;
