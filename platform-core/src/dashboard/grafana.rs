@@ -1,7 +1,10 @@
 //! Dashboards as [Grafana's JSON](https://grafana.com/docs/grafana/latest/dashboards/build-dashboards/view-dashboard-json-model/).
 
 use super::{Dashboard, Panel, PanelContent, PanelQuery, Unit};
-use crate::telemetry::{MatchOperator, Matcher, Severity};
+use crate::telemetry::{
+    MatchOperator, Matcher, Severity,
+    document::{self, MESSAGE_FIELD, TIME_FIELD},
+};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -26,66 +29,8 @@ const LOGS_HEIGHT: u32 = 10;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grafana {
     prometheus: String,
-    logs: Option<ElasticsearchLogs>,
-}
-
-/// An Elasticsearch data source of Grafana that has log records, and the names of their fields.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ElasticsearchLogs {
-    /// The data source's uid.
-    pub uid: String,
-    /// The field of the time. Default: `@timestamp`.
-    pub time_field: String,
-    /// The field of the text. Default: `message`.
-    pub message_field: String,
-    /// The field of the severity. Default: `severity`.
-    pub severity_field: String,
-    /// What stands before the name of a label in its field's name. Default: nothing.
-    pub label_prefix: String,
-}
-
-impl ElasticsearchLogs {
-    /// A data source by its uid, with the usual names of fields.
-    pub fn new(uid: impl Into<String>) -> Self {
-        Self {
-            uid: uid.into(),
-            time_field: "@timestamp".to_owned(),
-            message_field: "message".to_owned(),
-            severity_field: "severity".to_owned(),
-            label_prefix: String::new(),
-        }
-    }
-
-    /// The condition of a panel in Lucene's words.
-    fn query(&self, text: &str, matchers: &[Matcher], min_severity: Option<Severity>) -> String {
-        let mut conditions: Vec<String> = words(text)
-            .map(|(excluded, word)| {
-                let not = if excluded { "NOT " } else { "" };
-                format!("{not}{}:{}", self.message_field, quoted(&word))
-            })
-            .collect();
-        conditions.extend(matchers.iter().map(|matcher| {
-            let field = field(&format!("{}{}", self.label_prefix, matcher.label));
-            let any = |values: &[String]| {
-                let values: Vec<String> = values.iter().map(|value| quoted(value)).collect();
-                // Of none at all, none is equal.
-                if values.is_empty() { "(NOT *)".to_owned() } else { format!("({})", values.join(" OR ")) }
-            };
-            match &matcher.operator {
-                MatchOperator::Equal(value) => format!("{field}:{}", quoted(value)),
-                MatchOperator::NotEqual(value) => format!("NOT {field}:{}", quoted(value)),
-                MatchOperator::In(values) => format!("{field}:{}", any(values)),
-                MatchOperator::NotIn(values) => format!("NOT {field}:{}", any(values)),
-            }
-        }));
-        if let Some(least) = min_severity {
-            let grave: Vec<&str> =
-                Severity::ALL.iter().filter(|one| **one >= least).map(|one| one.as_str()).collect();
-            conditions.push(format!("{}:({})", self.severity_field, grave.join(" OR ")));
-        }
-        if conditions.is_empty() { "*".to_owned() } else { conditions.join(" AND ") }
-    }
+    /// The uid of an Elasticsearch data source.
+    logs: Option<String>,
 }
 
 impl Grafana {
@@ -94,10 +39,10 @@ impl Grafana {
         Self { prometheus: prometheus.into(), logs: None }
     }
 
-    /// Sets where logs come from.
+    /// Takes logs from the Elasticsearch data source of this uid, which has them as [documents](crate::telemetry::document).
     #[must_use]
-    pub fn logs(mut self, logs: ElasticsearchLogs) -> Self {
-        self.logs = Some(logs);
+    pub fn logs(mut self, elasticsearch: impl Into<String>) -> Self {
+        self.logs = Some(elasticsearch.into());
         self
     }
 
@@ -139,7 +84,7 @@ impl Grafana {
             }
             PanelContent::Stat { query, unit } => self.stat(query, *unit),
             PanelContent::Logs { text, matchers, min_severity } => match &self.logs {
-                Some(logs) => logs_panel(logs, &logs.query(text, matchers, *min_severity)),
+                Some(logs) => logs_panel(logs, &lucene(text, matchers, *min_severity)),
                 None => json!({
                     "type": "text",
                     "options": {"mode": "markdown", "content": "No data source of logs is configured."},
@@ -228,8 +173,36 @@ impl Grafana {
     }
 }
 
-fn logs_panel(logs: &ElasticsearchLogs, query: &str) -> Value {
-    let source = json!({"type": "elasticsearch", "uid": logs.uid});
+/// The condition of a panel in Lucene's words.
+fn lucene(text: &str, matchers: &[Matcher], min_severity: Option<Severity>) -> String {
+    let mut conditions: Vec<String> = words(text)
+        .map(|(excluded, word)| {
+            let not = if excluded { "NOT " } else { "" };
+            format!("{not}{MESSAGE_FIELD}:{}", quoted(&word))
+        })
+        .collect();
+    conditions.extend(matchers.iter().map(|matcher| {
+        let field = field(&document::label_field(&matcher.label));
+        let any = |values: &[String]| {
+            let values: Vec<String> = values.iter().map(|value| quoted(value)).collect();
+            // Of none at all, none is equal.
+            if values.is_empty() { "(NOT *)".to_owned() } else { format!("({})", values.join(" OR ")) }
+        };
+        match &matcher.operator {
+            MatchOperator::Equal(value) => format!("{field}:{}", quoted(value)),
+            MatchOperator::NotEqual(value) => format!("NOT {field}:{}", quoted(value)),
+            MatchOperator::In(values) => format!("{field}:{}", any(values)),
+            MatchOperator::NotIn(values) => format!("NOT {field}:{}", any(values)),
+        }
+    }));
+    if let Some(least) = min_severity {
+        conditions.push(format!("severity_number:>={}", document::severity_number(least)));
+    }
+    if conditions.is_empty() { "*".to_owned() } else { conditions.join(" AND ") }
+}
+
+fn logs_panel(elasticsearch: &str, query: &str) -> Value {
+    let source = json!({"type": "elasticsearch", "uid": elasticsearch});
     json!({
         "type": "logs",
         "datasource": source,
@@ -237,7 +210,7 @@ fn logs_panel(logs: &ElasticsearchLogs, query: &str) -> Value {
             "refId": "A",
             "datasource": source,
             "query": query,
-            "timeField": logs.time_field,
+            "timeField": TIME_FIELD,
             "metrics": [{"id": "1", "type": "logs", "settings": {"limit": "500"}}],
             "bucketAggs": [],
         }],
@@ -372,19 +345,18 @@ mod tests {
 
     #[test]
     fn logs_are_asked_for_in_lucenes_words() {
-        let logs = ElasticsearchLogs::new("es");
-        let query = |text: &str, matchers: Vec<Matcher>, least| logs.query(text, &matchers, least);
+        let query = |text: &str, matchers: Vec<Matcher>, least| lucene(text, &matchers, least);
         assert_eq!(query("", vec![], None), "*");
         assert_eq!(
             query("time \"is up\" -debug", vec![], Some(Severity::Error)),
-            r#"message:"time" AND message:"is up" AND NOT message:"debug" AND severity:(error OR fatal)"#
+            r#"body.text:"time" AND body.text:"is up" AND NOT body.text:"debug" AND severity_number:>=17"#
         );
         assert_eq!(
             query("", vec![Matcher::equal("a:b", "q\""), Matcher::none_of("c", ["d", "e"])], None),
-            r#"a\:b:"q\"" AND NOT c:("d" OR "e")"#
+            r#"attributes.a\:b:"q\"" AND NOT attributes.c:("d" OR "e")"#
         );
         let dashboard = Dashboard::new("d", "D").panel(Panel::logs("l"));
-        let panel = Grafana::new("p").logs(logs).render(&dashboard)["panels"][0].clone();
+        let panel = Grafana::new("p").logs("es").render(&dashboard)["panels"][0].clone();
         assert_eq!((&panel["type"], &panel["datasource"]["uid"]), (&json!("logs"), &json!("es")));
     }
 

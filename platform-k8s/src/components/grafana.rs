@@ -9,11 +9,8 @@ use super::{
 use platform_core::{
     Error, Result,
     component::ComponentScope,
-    dashboard::{
-        Dashboard,
-        grafana::{ElasticsearchLogs, Grafana as Renderer},
-        stock,
-    },
+    dashboard::{Dashboard, grafana::Grafana as Renderer, stock},
+    telemetry::document::{MESSAGE_FIELD, SEVERITY_FIELD, TIME_FIELD},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -79,7 +76,7 @@ impl Default for GrafanaSettings {
     }
 }
 
-/// Indices of Elasticsearch that have log records.
+/// Indices of Elasticsearch that have log records as [documents](platform_core::telemetry::document).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[non_exhaustive]
@@ -88,39 +85,11 @@ pub struct ElasticsearchSource {
     pub url: String,
     /// The indices. Default: `logs-*`.
     pub index: String,
-    /// The field of the time. Default: `@timestamp`.
-    pub time_field: String,
-    /// The field of the text. Default: `message`.
-    pub message_field: String,
-    /// The field of the severity. Default: `severity`.
-    pub severity_field: String,
-    /// What stands before the name of a label in its field's name. Default: nothing.
-    pub label_prefix: String,
 }
 
 impl Default for ElasticsearchSource {
     fn default() -> Self {
-        let ElasticsearchLogs { time_field, message_field, severity_field, label_prefix, .. } =
-            ElasticsearchLogs::new(ELASTICSEARCH_UID);
-        Self {
-            url: "http://elasticsearch:9200".to_owned(),
-            index: "logs-*".to_owned(),
-            time_field,
-            message_field,
-            severity_field,
-            label_prefix,
-        }
-    }
-}
-
-impl ElasticsearchSource {
-    fn logs(&self) -> ElasticsearchLogs {
-        let mut logs = ElasticsearchLogs::new(ELASTICSEARCH_UID);
-        logs.time_field.clone_from(&self.time_field);
-        logs.message_field.clone_from(&self.message_field);
-        logs.severity_field.clone_from(&self.severity_field);
-        logs.label_prefix.clone_from(&self.label_prefix);
-        logs
+        Self { url: "http://elasticsearch:9200".to_owned(), index: "logs-*".to_owned() }
     }
 }
 
@@ -265,9 +234,9 @@ impl GrafanaSettings {
             editable: false,
             json_data: json!({
                 "index": source.index,
-                "timeField": source.time_field,
-                "logMessageField": source.message_field,
-                "logLevelField": source.severity_field,
+                "timeField": TIME_FIELD,
+                "logMessageField": MESSAGE_FIELD,
+                "logLevelField": SEVERITY_FIELD,
             }),
         }));
         DataSourcesFile { api_version: 1, datasources }
@@ -275,8 +244,8 @@ impl GrafanaSettings {
 
     fn dashboards_of(&self, frame: &Frame<'_>) -> Result<Configuration> {
         let mut renderer = Renderer::new(PROMETHEUS_UID);
-        if let Some(source) = &self.elasticsearch {
-            renderer = renderer.logs(source.logs());
+        if self.elasticsearch.is_some() {
+            renderer = renderer.logs(ELASTICSEARCH_UID);
         }
         let stock = if self.stock_dashboards { stock::all() } else { Vec::new() };
         let mut configuration = Configuration::new(format!("{}-dashboards", frame.name()));

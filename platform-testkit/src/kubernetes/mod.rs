@@ -18,8 +18,12 @@
 //! watches and status as a real control plane gives them. [A suite](crate::conformance::kubernetes) holds it to that beside
 //! real ones.
 //!
-//! Not simulated: the descriptions of fields in OpenAPI v3, which `kubectl explain` prints; events of `events.k8s.io` and of
-//! the core group are two collections, and not two views of one; admission webhooks; `exec`, `attach` and `port-forward`.
+//! Requests without credentials are the administrator's. Tokens of service accounts and impersonation make others of
+//! them, who may do what RBAC gives them. There are no client certificates, and the controllers in this process are
+//! not asked what they may.
+//!
+//! Not simulated: the descriptions of fields in OpenAPI v3, which `kubectl explain` prints; admission webhooks; `exec`, `attach` and
+//! `port-forward`.
 
 mod admission;
 mod auth;

@@ -5,16 +5,16 @@ use crate::{
     dashboard::Panel,
     telemetry::{
         MatchOperator, Matcher, Severity,
-        document::{LINE_ATTRIBUTES, RESOURCE_ATTRIBUTES, Signal, TRACE_FIELDS, severity_number},
+        document::{MESSAGE_FIELD, SEVERITY_FIELD, Signal, TIME_FIELD, label_field, severity_number},
     },
 };
 use serde_json::{Value, json};
 
 const COLUMNS: [&str; 4] = [
-    "severity_text",
+    SEVERITY_FIELD,
     "resource.attributes.k8s.cluster.name",
     "resource.attributes.k8s.container.name",
-    "body.text",
+    MESSAGE_FIELD,
 ];
 
 pub(super) fn object(id: &str, panel: &Panel, query: &str) -> Value {
@@ -35,7 +35,7 @@ pub(super) fn object(id: &str, panel: &Panel, query: &str) -> Value {
             "columns": COLUMNS,
             "grid": {},
             "hideChart": true,
-            "sort": [["@timestamp", "desc"]],
+            "sort": [[TIME_FIELD, "desc"]],
             "kibanaSavedObjectMeta": {"searchSourceJSON": source.to_string()},
         },
         "references": [{"id": data_view_id(Signal::Logs), "name": INDEX, "type": "index-pattern"}],
@@ -49,7 +49,7 @@ pub(super) fn kql(text: &str, matchers: &[Matcher], min_severity: Option<Severit
     let mut conditions: Vec<String> = words(text)
         .into_iter()
         .map(|(word, wanted)| {
-            let condition = format!("body.text: {}", quoted(word));
+            let condition = format!("{MESSAGE_FIELD}: {}", quoted(word));
             if wanted { condition } else { format!("not {condition}") }
         })
         .collect();
@@ -82,7 +82,7 @@ fn words(text: &str) -> Vec<(&str, bool)> {
 }
 
 fn condition(matcher: &Matcher) -> String {
-    let field = field(&matcher.label);
+    let field = escaped(&label_field(&matcher.label));
     // A label that is not there has the value "".
     let one_of = |values: &[String]| {
         let mut any: Vec<String> =
@@ -102,20 +102,6 @@ fn condition(matcher: &Matcher) -> String {
         MatchOperator::NotEqual(value) => format!("not {}", one_of(std::slice::from_ref(value))),
         MatchOperator::In(values) => one_of(values),
         MatchOperator::NotIn(values) => format!("not {}", one_of(values)),
-    }
-}
-
-/// Where a label is in the document of a log record.
-fn field(label: &str) -> String {
-    let renamed = |table: &[(&str, &'static str)]| {
-        table.iter().find(|(known, _)| *known == label).map(|(_, name)| *name)
-    };
-    if TRACE_FIELDS.contains(&label) {
-        label.to_owned()
-    } else if let Some(name) = renamed(&RESOURCE_ATTRIBUTES) {
-        format!("resource.attributes.{name}")
-    } else {
-        escaped(&format!("attributes.{}", renamed(&LINE_ATTRIBUTES).unwrap_or(label)))
     }
 }
 

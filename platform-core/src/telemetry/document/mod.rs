@@ -233,6 +233,27 @@ pub const fn severity_number(severity: Severity) -> u8 {
     }
 }
 
+/// The field of a document's time.
+pub const TIME_FIELD: &str = "@timestamp";
+/// The field of a log record's text.
+pub const MESSAGE_FIELD: &str = "body.text";
+/// The field of the name of a log record's severity.
+pub const SEVERITY_FIELD: &str = "severity_text";
+
+/// Where a label of a log record is in its document: `attributes.NAME`, `resource.attributes.NAME`, or a field of its own.
+pub fn label_field(label: &str) -> String {
+    let renamed = |table: &[(&str, &'static str)]| {
+        table.iter().find(|(known, _)| *known == label).map(|(_, name)| *name)
+    };
+    if TRACE_FIELDS.contains(&label) {
+        label.to_owned()
+    } else if let Some(name) = renamed(&RESOURCE_ATTRIBUTES) {
+        format!("resource.attributes.{name}")
+    } else {
+        format!("attributes.{}", renamed(&LINE_ATTRIBUTES).unwrap_or(label))
+    }
+}
+
 /// The document of a sample; `None` where its value is not a finite number, which JSON cannot say. Its stream is that of its label
 /// `environment`, or of `otherwise`.
 pub fn metric(sample: &Sample, otherwise: &str) -> Option<Value> {

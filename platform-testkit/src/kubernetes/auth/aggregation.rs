@@ -12,6 +12,8 @@ use crate::kubernetes::state::Stored;
 use crate::kubernetes::store::Store;
 
 const MANAGER: &str = "clusterrole-aggregation-controller";
+/// So many roles are changed before others get their turn.
+const MOST_CHANGES: usize = 100;
 
 /// Runs until `shutdown`.
 pub(in crate::kubernetes) async fn run(store: Arc<Store>, shutdown: CancellationToken) {
@@ -36,25 +38,19 @@ pub(in crate::kubernetes) async fn run(store: Arc<Store>, shutdown: Cancellation
 
 /// Sums up until nothing changes any more: a sum may be part of another one.
 pub(in crate::kubernetes) fn settle(store: &Store) -> Result<(), ApiError> {
-    loop {
+    // Roles that sum each other up need not come to an end.
+    for _ in 0..MOST_CHANGES {
         let roles = store.list(&CLUSTER_ROLES, None).items;
-        let mut changed = false;
-        for role in roles.iter().filter(|role| role["aggregationRule"].is_object()) {
-            let summed = sum(role, &roles);
-            if role["rules"].as_array().map(Vec::as_slice).unwrap_or_default() == summed {
-                continue;
-            }
-            let mut updated = role.value().clone();
-            updated["rules"] = json!(summed);
-            store.update(&CLUSTER_ROLES, updated, MANAGER)?;
-            changed = true;
-            // What is read next must show it.
-            break;
-        }
-        if !changed {
-            return Ok(());
-        }
+        let sums = roles.iter().filter(|role| role["aggregationRule"].is_object());
+        let outdated = sums.map(|role| (role, sum(role, &roles))).find(|(role, summed)| {
+            role["rules"].as_array().map(Vec::as_slice).unwrap_or_default() != summed.as_slice()
+        });
+        let Some((role, summed)) = outdated else { return Ok(()) };
+        let mut updated = role.value().clone();
+        updated["rules"] = json!(summed);
+        store.update(&CLUSTER_ROLES, updated, MANAGER)?;
     }
+    Ok(())
 }
 
 /// The rules of all roles that `role` selects, in the order of their names and each once.

@@ -24,8 +24,12 @@ pub(super) fn columns(resource: &Resource) -> Option<Vec<Column>> {
         ]),
         // Of both groups, rows are made of what is stored.
         ("" | "events.k8s.io", "events") => {
-            columns =
-                event_columns("/involvedObject", "/involvedObject/fieldPath", "/source/component", "/message");
+            columns = event_columns(
+                "/involvedObject",
+                "/involvedObject/fieldPath",
+                "/source/component",
+                "/message",
+            );
         }
         ("", "resourcequotas") => columns.extend([
             column("Request", |quota, _| json!(quota_usage(quota, |name| !name.starts_with("limits.")))),
