@@ -90,11 +90,10 @@ mod tests {
 
     #[test]
     fn units_come_from_the_longest_and_once() {
-        let seconds = |text: &str| parse(text).map(|duration| duration.as_secs_f64());
-        assert_eq!(seconds("1h30m").unwrap(), 5400.0);
-        assert_eq!(seconds("1y1w").unwrap(), 372.0 * 86_400.0);
-        assert_eq!(seconds("1s250ms").unwrap(), 1.25);
-        assert_eq!(seconds("0").unwrap(), 0.0);
+        assert_eq!(parse("1h30m").unwrap(), Duration::from_secs(5400));
+        assert_eq!(parse("1y1w").unwrap(), Duration::from_secs(372 * 86_400));
+        assert_eq!(parse("1s250ms").unwrap(), Duration::from_millis(1250));
+        assert_eq!(parse("0").unwrap(), Duration::ZERO);
         for bad in [
             "",
             "5",

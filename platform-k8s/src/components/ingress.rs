@@ -75,8 +75,8 @@ impl Exposure {
     /// A container with its ports `http` and `https`.
     pub(super) fn ports(&self, container: Container, http: u16, https: u16) -> Container {
         match *self {
-            Self::HostPort { http: http_on_host, https: https_on_host } => {
-                container.host_port("http", http, http_on_host).host_port("https", https, https_on_host)
+            Self::HostPort { http: plain, https: secure } => {
+                container.host_port("http", http, plain).host_port("https", https, secure)
             }
             _ => container.port("http", http).port("https", https),
         }
@@ -91,15 +91,15 @@ impl Exposure {
             }
             port
         };
-        let (kind, http_on_node, https_on_node) = match *self {
+        let (kind, plain, secure) = match *self {
             Self::NodePort { http, https } => ("NodePort", http, https),
             Self::LoadBalancer { .. } => ("LoadBalancer", None, None),
             Self::HostPort { .. } | Self::Internal {} => ("ClusterIP", None, None),
         };
         let service = Service::new(frame)
             .set("type", kind)
-            .port_as(port("http", http(), http_on_node))
-            .port_as(port("https", https(), https_on_node));
+            .port_as(port("http", http(), plain))
+            .port_as(port("https", https(), secure));
         let mut service = Value::from(service);
         if let Self::LoadBalancer { annotations } = self
             && !annotations.is_empty()
