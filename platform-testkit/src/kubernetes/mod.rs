@@ -19,7 +19,7 @@
 //! real ones.
 //!
 //! Not simulated: the descriptions of fields in OpenAPI v3, which `kubectl explain` prints; events of `events.k8s.io` and of
-//! the core group are two collections, and not two views of one; admission webhooks; `exec`, `attach` and `port-forward`.
+//! the core group are two collections, and not two views of one; who shows no credentials may do everything; admission webhooks; `exec`, `attach` and `port-forward`.
 
 mod admission;
 mod auth;

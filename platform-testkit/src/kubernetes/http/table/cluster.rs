@@ -23,12 +23,16 @@ pub(super) fn columns(resource: &Resource) -> Option<Vec<Column>> {
             wide(at("Container-Runtime", "/status/nodeInfo/containerRuntimeVersion")),
         ]),
         ("", "events") => {
-            columns =
-                event_columns("/involvedObject", "/involvedObject/fieldPath", "/source/component", "/message")
+            columns = event_columns(
+                "/involvedObject",
+                "/involvedObject/fieldPath",
+                "/source/component",
+                "/message",
+            );
         }
         ("events.k8s.io", "events") => {
             columns =
-                event_columns("/regarding", "/regarding/fieldPath", "/deprecatedSource/component", "/note")
+                event_columns("/regarding", "/regarding/fieldPath", "/deprecatedSource/component", "/note");
         }
         ("", "resourcequotas") => columns.extend([
             column("Request", |quota, _| json!(quota_usage(quota, |name| !name.starts_with("limits.")))),
