@@ -54,12 +54,11 @@ async fn main() -> Result<ExitCode> {
     platform_examples::log_to_stderr();
     let options = Options::parse();
     let name = ClusterName::new("conformance")?;
-    let (access, embedded) = match &options.kubeconfig {
-        Some(file) => (access_from_kubeconfig(file, options.context.as_deref(), name)?, None),
-        None => {
-            let api = EmbeddedApi::builder().start().await?;
-            (ClusterAccess::new(name, api.url()), Some(api))
-        }
+    let (access, embedded) = if let Some(file) = &options.kubeconfig {
+        (access_from_kubeconfig(file, options.context.as_deref(), name)?, None)
+    } else {
+        let api = EmbeddedApi::builder().start().await?;
+        (ClusterAccess::new(name, api.url()), Some(api))
     };
     let started = Instant::now();
     let report = suite(&access, &options)?.run().await;

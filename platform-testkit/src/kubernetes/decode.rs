@@ -8,7 +8,7 @@ use super::admission;
 use super::error::{ApiError, Cause};
 use super::http::Repeated;
 use super::resource::Resource;
-use super::semantics::validate::{self, Finding, TYPE_INVALID};
+use super::semantics::validate::{self, Finding, TYPE_INVALID, quantity};
 
 /// What happens to fields that the kind does not have (`fieldValidation` of KEP-2885).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -115,6 +115,16 @@ pub(super) fn validate(resource: &Resource, object: &Value) -> Result<(), ApiErr
         Some(custom) => validate::structural(&custom.schema, object),
         None => validate::check_builtin(&resource.group, &resource.version, &resource.kind, object),
     };
+    if resource.custom.is_none()
+        && let Some(amount) = findings.iter().find(|one| one.message.contains(quantity::MUST_MATCH))
+    {
+        // Such an object cannot even be decoded.
+        let (kind, version) = (&resource.kind, &resource.version);
+        let (_, why) = amount.message.rsplit_once(": ").unwrap_or(("", &amount.message));
+        return Err(ApiError::bad_request(format!(
+            "{kind} in version \"{version}\" cannot be handled as a {kind}: {why}"
+        )));
+    }
     let mut causes: Vec<Cause> = findings.into_iter().filter(|finding| !finding.unknown).map(cause).collect();
     causes.extend(admission::check_policy(&resource.group, &resource.kind, object));
     if causes.is_empty() {

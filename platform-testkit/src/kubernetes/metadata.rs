@@ -127,6 +127,9 @@ pub(super) fn tidy(object: &mut Value) {
     }
 }
 
+/// How many bytes the keys and values of an object's annotations may have together.
+const MAX_ANNOTATIONS: usize = 256 * 1024;
+
 /// The rules of `k8s.io/apimachinery/pkg/api/validation` for object metadata.
 pub(super) fn validate(resource: &Resource, object: &Value) -> Result<(), ApiError> {
     let metadata = &object["metadata"];
@@ -141,6 +144,12 @@ pub(super) fn validate(resource: &Resource, object: &Value) -> Result<(), ApiErr
         if let Some(why) = names::qualified_name(&key.to_lowercase()) {
             causes.push(Cause::invalid("metadata.annotations", &json!(key), &why));
         }
+    }
+    let annotations = metadata["annotations"].as_object().into_iter().flatten();
+    let size: usize = annotations.map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum();
+    if size > MAX_ANNOTATIONS {
+        let why = format!("Too long: may not be more than {MAX_ANNOTATIONS} bytes");
+        causes.push(Cause::field("FieldValueTooLong", "metadata.annotations", why));
     }
     for finalizer in metadata["finalizers"].as_array().into_iter().flatten() {
         if let Some(why) = names::qualified_name(finalizer.as_str().unwrap_or_default()) {
@@ -162,12 +171,13 @@ pub(super) fn validate(resource: &Resource, object: &Value) -> Result<(), ApiErr
 fn name_rule(resource: &Resource, name: &str) -> Option<String> {
     match (resource.group.as_str(), resource.id.plural()) {
         ("", "namespaces") => names::dns_label(name),
-        ("", "services") => names::dns_label(name).or_else(|| {
+        ("", "services") => {
             let why = "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an \
                        alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', \
                        regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')";
-            name.starts_with(|c: char| c.is_ascii_digit()).then(|| why.to_owned())
-        }),
+            let digit = name.starts_with(|c: char| c.is_ascii_digit());
+            (digit || names::dns_label(name).is_some()).then(|| why.to_owned())
+        }
         ("rbac.authorization.k8s.io", _) => match name {
             "." | ".." => Some(format!("may not be '{name}'")),
             _ => ['/', '%'].into_iter().find(|c| name.contains(*c)).map(|c| format!("may not contain '{c}'")),

@@ -13,6 +13,8 @@ pub(super) enum Needs {
     Nodes,
     /// A client that shows no credentials.
     Stranger,
+    /// A client that shows no credentials, and a server where that is nobody.
+    Anonymity,
     /// What the embedded API does not simulate, as [its documentation](crate::kubernetes) says.
     Whole,
 }

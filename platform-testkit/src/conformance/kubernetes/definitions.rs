@@ -36,7 +36,7 @@ checks! {
 }
 
 /// A kind of the check's own; its group is the scope's name.
-struct Widgets<'a> {
+pub(super) struct Widgets<'a> {
     scope: &'a Scope<'a>,
     group: String,
 }
@@ -103,7 +103,7 @@ fn definition(group: &str) -> Value {
 }
 
 impl<'a> Widgets<'a> {
-    async fn define(scope: &'a Scope<'a>) -> Result<Self, String> {
+    pub(super) async fn define(scope: &'a Scope<'a>) -> Result<Self, String> {
         Self::define_as(scope, |_| {}).await
     }
 
@@ -136,7 +136,7 @@ impl<'a> Widgets<'a> {
         format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/widgets.{}", self.group)
     }
 
-    fn all(&self, version: &str) -> String {
+    pub(super) fn all(&self, version: &str) -> String {
         self.scope.all(&format!("{}/{version}", self.group), "widgets")
     }
 

@@ -43,6 +43,11 @@ async fn second(scope: &Scope<'_>, spec: Value) -> Result<Value, String> {
     Ok(applied["spec"]["template"]["spec"].clone())
 }
 
+/// A config map that says nothing but its name.
+fn bare() -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}})
+}
+
 fn listed(value: &Value, field: &str) -> Vec<Value> {
     value.as_array().map(|items| items.iter().map(|item| item[field].clone()).collect()).unwrap_or_default()
 }
@@ -124,7 +129,7 @@ async fn order(scope: &Scope<'_>) -> Outcome {
 
 async fn set(scope: &Scope<'_>) -> Outcome {
     let with = |finalizer: &str| {
-        let mut map = labelled("a", json!({}));
+        let mut map = bare();
         map["metadata"]["finalizers"] = json!([finalizer]);
         map
     };
@@ -132,7 +137,7 @@ async fn set(scope: &Scope<'_>) -> Outcome {
     scope.apply(scope.map("a"), "one", &with(FINALIZER)).ok().await?;
     let both = scope.apply(scope.map("a"), "two", &with("conformance.example.com/other")).ok().await?;
     equal(&both, "/metadata/finalizers", json!([FINALIZER, "conformance.example.com/other"]))?;
-    let less = scope.apply(scope.map("a"), "two", &labelled("a", json!({}))).ok().await?;
+    let less = scope.apply(scope.map("a"), "two", &bare()).ok().await?;
     equal(&less, "/metadata/finalizers", json!([FINALIZER]))
 }
 
@@ -142,7 +147,7 @@ async fn owners(scope: &Scope<'_>) -> Outcome {
         uids.push(scope.create(&config_map(name, json!({}))).await?["metadata"]["uid"].clone());
     }
     let owned = |index: usize| {
-        let mut map = labelled("a", json!({}));
+        let mut map = bare();
         let name = ["x", "y"].get(index);
         map["metadata"]["ownerReferences"] =
             json!([{"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": uids.get(index)}]);

@@ -23,7 +23,8 @@
 #![allow(
     clippy::wildcard_imports,
     clippy::needless_pass_by_value,
-    reason = "checks read as sentences: the words of `expect` are their vocabulary, and values stand where they are expected"
+    clippy::similar_names,
+    reason = "checks read as sentences: the words of `expect` are their vocabulary, values stand where they are expected, and paths are patched"
 )]
 
 mod check;

@@ -61,8 +61,10 @@ impl Server {
     pub(super) fn lacks(&self, needs: Needs) -> Option<&'static str> {
         match needs {
             Needs::Nodes if self.nodes == 0 => Some("the cluster has no nodes"),
-            Needs::Whole if self.embedded => Some("the embedded API does not simulate it"),
-            Needs::Stranger if self.stranger.is_none() => Some("no client without credentials was given"),
+            Needs::Whole | Needs::Anonymity if self.embedded => Some("the embedded API does not simulate it"),
+            Needs::Stranger | Needs::Anonymity if self.stranger.is_none() => {
+                Some("no client without credentials was given")
+            }
             _ => None,
         }
     }

@@ -16,7 +16,7 @@ checks! {
     "a token that nobody gave is not known" => garbage,
     "a token acts as its account" => acts (Stranger),
     "a token that nobody gave is refused" => unauthorized (Stranger),
-    "who shows nothing is anonymous or refused" => anonymous (Stranger),
+    "who shows nothing is anonymous or refused" => anonymous (Anonymity),
     "a token bound to a pod ends with it" => bound,
     "a token of a deleted account ends" => deleted_account,
     "a token for an absent account is not found" => absent_account,

@@ -136,7 +136,7 @@ async fn quantity(scope: &Scope<'_>) -> Outcome {
 async fn wrong_type(scope: &Scope<'_>) -> Outcome {
     let object = with("/spec/replicas", json!("three"))?;
     let status = scope.post(scope.home(&object), &object).refused(400, "BadRequest").await?;
-    says(&status, "cannot unmarshal string into Go struct field DeploymentSpec.spec.replicas of type int32")
+    says(&status, "Deployment in version \"v1\" cannot be handled as a Deployment: json: ")
 }
 
 async fn limits(scope: &Scope<'_>) -> Outcome {
@@ -244,7 +244,7 @@ async fn base64(scope: &Scope<'_>) -> Outcome {
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}, "data": {"a": "not base64!"},
     });
     let status = scope.post(scope.home(&object), &object).refused(400, "BadRequest").await?;
-    says(&status, "illegal base64 data")
+    says(&status, "Secret in version \"v1\" cannot be handled as a Secret: ")
 }
 
 async fn annotations(scope: &Scope<'_>) -> Outcome {

@@ -1,6 +1,6 @@
 //! Watching.
 
-use super::{check::checks, expect::*, request::Request, scope::Scope, stream::Watch};
+use super::{check::checks, definitions::Widgets, expect::*, request::Request, scope::Scope, stream::Watch};
 use crate::conformance::{Outcome, ensure, ensure_eq};
 use serde_json::json;
 
@@ -146,7 +146,10 @@ async fn streaming_list_match(scope: &Scope<'_>) -> Outcome {
 }
 
 async fn too_old(scope: &Scope<'_>) -> Outcome {
-    let mut watch = Watch::open(maps(scope).query("resourceVersion", 1)).await?;
+    // Of a kind that is new the server cannot know what was before it.
+    let widgets = Widgets::define(scope).await?;
+    let request = scope.get(widgets.all("v1")).query("timeoutSeconds", 60).query("resourceVersion", 1);
+    let mut watch = Watch::open(request).await?;
     let (kind, status) = watch.event().await?;
     ensure_eq(&kind.as_str(), &"ERROR", "the event")?;
     equal_all(&status, [("/kind", json!("Status")), ("/code", json!(410)), ("/reason", json!("Expired"))])?;

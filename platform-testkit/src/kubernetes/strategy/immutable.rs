@@ -54,10 +54,8 @@ pub(in crate::kubernetes) fn validate_update(
         ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => {
             fixed("roleRef", "cannot change roleRef");
         }
-        ("scheduling.k8s.io", "priorityclasses") => {
-            if live["value"] != object["value"] {
-                causes.push(Cause::forbidden("value", "may not be changed in an update."));
-            }
+        ("scheduling.k8s.io", "priorityclasses") if live["value"] != object["value"] => {
+            causes.push(Cause::forbidden("value", "may not be changed in an update."));
         }
         ("apiextensions.k8s.io", "customresourcedefinitions") => {
             for path in ["spec.group", "spec.names.plural", "spec.scope"] {

@@ -53,6 +53,7 @@ pub(super) fn prepare_create(
         }
         ("", "pods") => {
             object["status"] = json!({"phase": "Pending", "qosClass": quality_of_service(&object["spec"])});
+            tolerate_trouble(object);
         }
         ("", "persistentvolumeclaims") => {
             object["status"] = json!({"phase": "Pending"});
@@ -166,6 +167,23 @@ pub(super) fn count_generation(resource: &Resource, live: &Stored, object: &mut 
         let generation = live["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
         object["metadata"]["generation"] = json!(generation);
     }
+}
+
+/// A pod stays for five minutes on a node that is not ready or not reachable, unless it says otherwise.
+fn tolerate_trouble(pod: &mut Value) {
+    let mut tolerations = pod["spec"]["tolerations"].as_array().cloned().unwrap_or_default();
+    for taint in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
+        let covers = |one: &Value| {
+            let (key, effect) = (one["key"].as_str().unwrap_or_default(), &one["effect"]);
+            (key == taint || key.is_empty()) && (effect.is_null() || effect == "" || effect == "NoExecute")
+        };
+        if !tolerations.iter().any(covers) {
+            tolerations.push(json!({
+                "key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300,
+            }));
+        }
+    }
+    pod["spec"]["tolerations"] = Value::Array(tolerations);
 }
 
 fn quality_of_service(spec: &Value) -> &'static str {

@@ -127,6 +127,10 @@ impl fmt::Display for Amount {
     }
 }
 
+/// What is said of a text that is no quantity.
+pub const MUST_MATCH: &str =
+    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+
 /// The amount in billionths of a unit, rounded up; `None` if `text` is not a quantity or too large.
 pub fn nanos(text: &str) -> Option<i128> {
     parse(text).map(|(nanos, _)| nanos)

@@ -176,11 +176,7 @@ fn quantities(map: &Field<'_>, report: &mut Report) {
         match quantity::nanos(entry.text()) {
             Some(amount) if amount >= 0 => {}
             Some(_) => report.invalid(&entry.path, entry.value, "must be greater than or equal to 0"),
-            None => report.invalid(
-                &entry.path,
-                entry.value,
-                "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
-            ),
+            None => report.invalid(&entry.path, entry.value, quantity::MUST_MATCH),
         }
     }
 }

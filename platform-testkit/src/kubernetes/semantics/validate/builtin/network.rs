@@ -6,7 +6,7 @@ use super::super::structural::is_cidr;
 use super::super::{Report, names};
 use super::{Field, label_selector, pod, unique};
 
-const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
+const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
 
 pub(super) fn service(spec: &Field<'_>, report: &mut Report) {
     let kind = spec.child("type");

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::super::{Report, names, quantity};
 use super::{Field, label_selector, quantities, unique};
 
-const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
+const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
 
 pub(super) fn check_template(template: &Field<'_>, report: &mut Report) {
     if !template.is_set() {
