@@ -154,7 +154,7 @@ async fn the_page_shows_this_machine_and_the_platform() -> Result {
 
     let page = running.page.clone();
     let summary = running.interrupt().await?;
-    assert_eq!((&summary["clusters"], &summary["objects_applied"]), (&Value::from(4), &Value::from(64)));
+    assert_eq!((&summary["clusters"], &summary["objects_applied"]), (&Value::from(4), &Value::from(70)));
     for counted in ["samples_stored", "log_lines_stored", "alerts_fired", "notifications_sent"] {
         assert!(summary[counted].as_u64() > Some(0), "{counted} in {summary}");
     }
@@ -170,7 +170,7 @@ fn a_second_run_on_the_same_state_applies_nothing_and_still_has_the_data() {
     let state = directory.to_str().unwrap();
     let run = || summary(&one_click(&["--state", state, "--for", "3s", "--output", "json"]));
     let first = run();
-    assert_eq!((first["clusters_created"].as_u64(), first["objects_applied"].as_u64()), (Some(4), Some(64)));
+    assert_eq!((first["clusters_created"].as_u64(), first["objects_applied"].as_u64()), (Some(4), Some(70)));
 
     let output = one_click(&["--state", state, "--for", "3s", "--output", "json"]);
     let told = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -85,6 +85,7 @@ impl ProxyRequest {
 
     /// Sets the port, by number or name.
     #[must_use]
+    #[allow(clippy::needless_pass_by_value, reason = "numbers and names alike")]
     pub fn port(mut self, port: impl ToString) -> Self {
         self.port = Some(port.to_string());
         self

@@ -444,7 +444,7 @@ mod tests {
         assert_eq!(
             report.to_string(),
             "isolation of shop on kind (namespace per environment) DOES NOT HOLD: 1 attempts stopped, 1 allowed, 0 not tried, \
-             1 not as it should be\n  deployer of testing in testing\n    list Pods of production                  stopped by RBAC\n  \
+             1 not as it should be\n  deployer of testing in testing\n    list Pods of production                   stopped by RBAC\n  \
              ! read the secrets of namespace production  ALLOWED"
         );
     }

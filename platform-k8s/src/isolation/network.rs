@@ -144,7 +144,7 @@ pub(super) async fn attempts(
             }
         }
     }
-    sweep(places, |object| probe::is_left_behind(object)).await;
+    sweep(places, probe::is_left_behind).await;
     let states = join_all(servers.iter().map(|server| async {
         let Some(place) = places.get(server.place) else { return server.state.clone() };
         match &server.state {

@@ -293,9 +293,20 @@ async fn what_is_being_deleted_is_not_taken_for_applied() {
     assert!(error.to_string().contains("ConfigMap a/held: it is being deleted"), "{error}");
 }
 
+/// A token of an account of the cluster.
+async fn token(cluster: &KubeCluster) -> String {
+    let request = http::Request::post("/api/v1/namespaces/default/serviceaccounts/default/token")
+        .header("content-type", "application/json")
+        .body(br#"{"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}"#.to_vec())
+        .unwrap();
+    let answer: Value = cluster.client().request(request).await.unwrap();
+    answer["status"]["token"].as_str().unwrap().to_owned()
+}
+
 /// Counts how often it is asked.
 #[derive(Debug)]
 struct Counted {
+    token: String,
     asked: AtomicU32,
     lasts: Duration,
 }
@@ -305,15 +316,17 @@ impl CredentialSource for Counted {
     async fn credential(&self) -> Result<Credential> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         let expires = Some(SystemTime::now() + self.lasts);
-        Ok(Credential::Bearer { token: "secret".into(), expires })
+        Ok(Credential::Bearer { token: self.token.clone().into(), expires })
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_are_asked_for_when_they_end_or_are_rejected() {
     let api = EmbeddedApi::builder().start().await.unwrap();
+    let token = token(&two_handles(&ClusterAccess::new(name(), api.url())).0).await;
     let connect = |lasts: u64| {
-        let source = Arc::new(Counted { asked: AtomicU32::new(0), lasts: Duration::from_secs(lasts) });
+        let token = token.clone();
+        let source = Arc::new(Counted { token, asked: AtomicU32::new(0), lasts: Duration::from_secs(lasts) });
         let (cluster, _) = two_handles(&ClusterAccess::new(name(), api.url()).credentials(source.clone()));
         (source, cluster)
     };

@@ -87,7 +87,8 @@ impl Shop {
 
     /// The series of an instant query of Prometheus.
     async fn query(&self, promql: &str) -> Result<Vec<Value>, String> {
-        let query: String = promql.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let query: Vec<String> = promql.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let query = query.concat();
         let answer = self.service("prometheus:9090", &format!("/api/v1/query?query={query}")).await?;
         match answer["data"]["result"].as_array() {
             Some(series) if !series.is_empty() => Ok(series.clone()),

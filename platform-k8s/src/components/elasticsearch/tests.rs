@@ -132,9 +132,9 @@ mod server {
     }
 
     fn created(stream: &str, documents: &[Value]) -> Vec<u64> {
-        let lines: String =
+        let lines: Vec<String> =
             documents.iter().map(|document| format!("{{\"create\":{{}}}}\n{document}\n")).collect();
-        let answer = call("POST", &format!("{stream}/_bulk?refresh=true"), &lines);
+        let answer = call("POST", &format!("{stream}/_bulk?refresh=true"), &lines.concat());
         let items = answer["items"].as_array().unwrap_or_else(|| panic!("{answer}"));
         items.iter().map(|item| item["create"]["status"].as_u64().unwrap()).collect()
     }

@@ -48,7 +48,7 @@ impl Pipeline<'_> {
     pub(super) fn configuration(&self) -> Value {
         let mut inputs: Vec<Value> = self.scrapes.iter().map(|scrape| self.scrape(scrape)).collect();
         inputs.push(self.own_metrics());
-        inputs.push(self.own_output());
+        inputs.push(own_output());
         let mut filters = Vec::new();
         if self.reads_containers {
             inputs.push(containers());
@@ -84,11 +84,6 @@ impl Pipeline<'_> {
             "scrape_interval": self.settings.scrape_interval_seconds,
             "processors": of_job(OWN_JOB),
         })
-    }
-
-    /// Its own log file, in which the metrics are that it scraped: its output for Kafka takes records only, and this is how a metric becomes one.
-    fn own_output(&self) -> Value {
-        tail(OWN, json!({"path": OWN_LOG}))
     }
 
     fn kafka(&self) -> Value {
@@ -157,6 +152,11 @@ fn service() -> Value {
         "storage.metrics": "on",
         "storage.delete_irrecoverable_chunks": "on",
     })
+}
+
+/// Its own log file, in which the metrics are that it scraped: its output for Kafka takes records only, and this is how a metric becomes one.
+fn own_output() -> Value {
+    tail(OWN, json!({"path": OWN_LOG}))
 }
 
 /// Files of the container runtime, from where they were left; with what `more` says.

@@ -151,7 +151,7 @@ impl Program for FluentBitSettings {
             configuration.object(frame),
             frame
                 .daemon_set(
-                    self.pod(frame, &configuration, "fluent-bit", "node.yaml")?
+                    Self::pod(frame, &configuration, "fluent-bit", "node.yaml")?
                         .api_access()
                         .set("priorityClassName", "system-node-critical")
                         .set("tolerations", json!([{"operator": "Exists"}])),
@@ -165,7 +165,7 @@ impl Program for FluentBitSettings {
             Service::new(frame).headless().port("http", HTTP_PORT).into(),
         ];
         if self.metrics {
-            let pod = self.pod(frame, &configuration, CLUSTER_CONTAINER, "cluster.yaml")?;
+            let pod = Self::pod(frame, &configuration, CLUSTER_CONTAINER, "cluster.yaml")?;
             // Two at once would send everything twice.
             let deployment = frame.deployment(pod).set("strategy", json!({"type": "Recreate"}));
             objects.push(renamed(deployment.into(), CLUSTER_CONTAINER));
@@ -202,7 +202,6 @@ impl FluentBitSettings {
     }
 
     fn pod(
-        &self,
         frame: &Frame<'_>,
         configuration: &Configuration,
         container: &'static str,
@@ -251,7 +250,12 @@ fn environments(target: &ComponentTarget) -> Vec<&str> {
     let otherwise = environment_of(&target.role);
     let mut all = vec![otherwise];
     if let ClusterRole::Environments(environments) = &target.role {
-        all.extend(environments.iter().map(|name| name.as_str()).filter(|name| *name != otherwise));
+        all.extend(
+            environments
+                .iter()
+                .map(platform_core::name::EnvironmentName::as_str)
+                .filter(|name| *name != otherwise),
+        );
     }
     all
 }

@@ -127,7 +127,7 @@ impl Program for KafkaSettings {
                 .stateful_set(&headless(frame), self.pod(frame, &configuration)?)?
                 .set("podManagementPolicy", "Parallel")
                 .into(),
-            self.topics_job(frame, &topics)?,
+            Self::topics_job(frame, &topics)?,
         ];
         objects.extend(frame.disruption_budget());
         if let Some(external) = &self.external {
@@ -204,7 +204,7 @@ impl KafkaSettings {
             .container(container))
     }
 
-    fn topics_job(&self, frame: &Frame<'_>, topics: &[TopicSpec]) -> Result<Value> {
+    fn topics_job(frame: &Frame<'_>, topics: &[TopicSpec]) -> Result<Value> {
         let bootstrap = format!("{}.{}.svc:{CLIENT_PORT}", frame.name(), frame.namespace());
         let container = frame
             .container("kafka-topics")?

@@ -14,7 +14,7 @@ fn target() -> ComponentTarget {
     )
 }
 
-fn brokers<'a>(settings: &'a KafkaSettings, replicas: u32) -> Brokers<'a> {
+fn brokers(settings: &KafkaSettings, replicas: u32) -> Brokers<'_> {
     Brokers { settings, replicas, pods: "kafka", domain: "kafka-brokers.platform-system.svc" }
 }
 

@@ -36,6 +36,7 @@ struct Alerting {
 }
 
 #[derive(Debug, Serialize)]
+#[allow(clippy::struct_field_names, reason = "Prometheus' own names")]
 struct AlertmanagerConfig {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     kubernetes_sd_configs: Vec<Discovery>,

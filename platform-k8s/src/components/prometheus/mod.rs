@@ -252,8 +252,8 @@ impl PrometheusSettings {
         let mut names: Vec<&str> = self.scrape.iter().map(|job| job.name.as_str()).collect();
         names.extend(scrape::JOBS);
         names.sort_unstable();
-        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(Error::invalid(format!("settings.scrape: there are two jobs {:?}", twice[0])));
+        if let Some(twice) = names.iter().zip(names.iter().skip(1)).find_map(|(a, b)| (a == b).then_some(a)) {
+            return Err(Error::invalid(format!("settings.scrape: there are two jobs {twice:?}")));
         }
         for (at, job) in self.scrape.iter().enumerate() {
             if job.name.is_empty() || job.targets.iter().any(|target| target.contains('/')) {

@@ -151,7 +151,8 @@ fn environments(frame: &Frame<'_>) -> Option<Relabel> {
     if environments.len() < 2 {
         return None;
     }
-    let mut names: Vec<&str> = environments.iter().map(|name| name.as_str()).collect();
+    let mut names: Vec<&str> =
+        environments.iter().map(platform_core::name::EnvironmentName::as_str).collect();
     // Of two that begin alike, the longer one is meant.
     names.sort_unstable_by_key(|name| std::cmp::Reverse(name.len()));
     Some(Relabel::replace(&["namespace"], format!("({})(-.*)?", names.join("|")), "environment", "$1"))

@@ -68,7 +68,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn pod(annotations: Value) -> Value {
+    fn pod(annotations: &Value) -> Value {
         json!({
             "metadata": {
                 "name": "web-1", "namespace": "shop", "annotations": annotations,
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn annotations_say_whether_and_where() {
         let of = |pod: &Value| PodTarget::of(pod, &Labels::from_iter([("cluster", "c")]));
-        let target = of(&pod(json!({"prometheus.io/scrape": "true"}))).unwrap();
+        let target = of(&pod(&json!({"prometheus.io/scrape": "true"}))).unwrap();
         assert_eq!(target.to_string(), "pod shop/web-1:9100/metrics");
         assert_eq!(
             target.labels.to_string(),
@@ -96,14 +96,14 @@ mod tests {
             "prometheus.io/scrape": "true", "prometheus.io/port": "8443", "prometheus.io/path": "/m",
             "prometheus.io/scheme": "https",
         });
-        let target = of(&pod(full)).unwrap();
+        let target = of(&pod(&full)).unwrap();
         assert_eq!((target.to_string().as_str(), target.request.tls), ("pod shop/web-1:8443/m", true));
-        assert_eq!(of(&pod(json!({"prometheus.io/scrape": "false"}))), None);
-        assert_eq!(of(&pod(json!({}))), None);
-        let mut ending = pod(json!({"prometheus.io/scrape": "true"}));
+        assert_eq!(of(&pod(&json!({"prometheus.io/scrape": "false"}))), None);
+        assert_eq!(of(&pod(&json!({}))), None);
+        let mut ending = pod(&json!({"prometheus.io/scrape": "true"}));
         ending["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
         assert_eq!(of(&ending), None);
-        let mut pending = pod(json!({"prometheus.io/scrape": "true"}));
+        let mut pending = pod(&json!({"prometheus.io/scrape": "true"}));
         pending["status"]["phase"] = "Pending".into();
         assert_eq!(of(&pending), None);
     }

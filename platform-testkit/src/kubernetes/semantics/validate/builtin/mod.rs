@@ -18,7 +18,7 @@ pub(super) fn check(group: &str, kind: &str, object: &Value) -> Vec<Finding> {
     let report_to = &mut report;
     match (group, kind) {
         ("", "Pod") => pod::check(&spec, report_to),
-        ("", "PodTemplate") => pod::check_template(&Field::root(object).child("template"), report_to),
+        ("", "PodTemplate") => pod::check_template(&Field::root(object), report_to),
         ("", "ReplicationController") => workload::replication_controller(&spec, report_to),
         ("apps", "Deployment") => workload::deployment(&spec, report_to),
         ("apps", "ReplicaSet") => workload::replica_set(&spec, report_to),

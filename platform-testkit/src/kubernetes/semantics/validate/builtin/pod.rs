@@ -7,13 +7,18 @@ use super::{Field, label_selector, quantities, unique};
 
 const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
 
-pub(super) fn check_template(template: &Field<'_>, report: &mut Report) {
+/// The template of `spec`; its pods also have the volumes of the claims that a StatefulSet makes for them.
+pub(super) fn check_template(spec: &Field<'_>, report: &mut Report) {
+    let template = spec.child("template");
     if !template.is_set() {
         report.required(&template.path, "");
         return;
     }
     check_labels(&template.child("metadata").child("labels"), report);
-    check(&template.child("spec"), report);
+    let claims = spec.child("volumeClaimTemplates");
+    let claimed: Vec<&Value> =
+        claims.items().map(|claim| claim.child("metadata").child("name").value).collect();
+    check_volumes(&template.child("spec"), &claimed, report);
 }
 
 pub(super) fn check_labels(labels: &Field<'_>, report: &mut Report) {
@@ -28,6 +33,10 @@ pub(super) fn check_labels(labels: &Field<'_>, report: &mut Report) {
 }
 
 pub(super) fn check(spec: &Field<'_>, report: &mut Report) {
+    check_volumes(spec, &[], report);
+}
+
+fn check_volumes(spec: &Field<'_>, claimed: &[&Value], report: &mut Report) {
     let volumes = spec.child("volumes");
     for volume in volumes.items() {
         volume.child("name").named(names::dns_label, report);
@@ -39,6 +48,8 @@ pub(super) fn check(spec: &Field<'_>, report: &mut Report) {
     }
     unique(volumes.items().map(|volume| volume.child("name")), report);
 
+    let names = volumes.items().map(|volume| volume.child("name").value);
+    let known: Vec<&Value> = names.chain(claimed.iter().copied()).collect();
     let containers = spec.child("containers");
     if containers.is_empty_list() {
         report.required(&containers.path, "");
@@ -46,7 +57,7 @@ pub(super) fn check(spec: &Field<'_>, report: &mut Report) {
     let init = spec.child("initContainers");
     let all = || containers.items().chain(init.items());
     for container in all() {
-        check_container(&container, &volumes, report);
+        check_container(&container, &known, report);
     }
     unique(all().map(|container| container.child("name")), report);
 
@@ -75,7 +86,7 @@ pub(super) fn check(spec: &Field<'_>, report: &mut Report) {
     }
 }
 
-fn check_container(container: &Field<'_>, volumes: &Field<'_>, report: &mut Report) {
+fn check_container(container: &Field<'_>, volumes: &[&Value], report: &mut Report) {
     container.child("name").named(names::dns_label, report);
     let image = container.child("image");
     if image.require(report) && image.text().trim() != image.text() {
@@ -171,10 +182,10 @@ fn check_variable(variable: &Field<'_>, report: &mut Report) {
     }
 }
 
-fn check_mounts(mounts: &Field<'_>, volumes: &Field<'_>, report: &mut Report) {
+fn check_mounts(mounts: &Field<'_>, volumes: &[&Value], report: &mut Report) {
     for mount in mounts.items() {
         let name = mount.child("name");
-        if name.require(report) && !volumes.items().any(|volume| volume.child("name").value == name.value) {
+        if name.require(report) && !volumes.contains(&name.value) {
             report.not_found(&name.path, name.value);
         }
         mount.child("mountPath").require(report);

@@ -92,7 +92,7 @@ fn job_spec(spec: &Field<'_>, report: &mut Report) {
     if spec.child("completionMode").text() == "Indexed" && !completions.is_set() {
         report.required(&completions.path, "when completion mode is Indexed");
     }
-    pod::check_template(&spec.child("template"), report);
+    pod::check_template(spec, report);
     let policy = spec.child("template").child("spec").child("restartPolicy");
     if policy.text() == "Always" {
         let shown = Value::from("Always");
@@ -110,7 +110,7 @@ fn controller(spec: &Field<'_>, report: &mut Report) {
     let selector = spec.child("selector");
     if !selector.is_set() {
         report.required(&selector.path, "");
-        pod::check_template(&spec.child("template"), report);
+        pod::check_template(spec, report);
         return;
     }
     label_selector(&selector, report);
@@ -124,13 +124,13 @@ fn controller(spec: &Field<'_>, report: &mut Report) {
         }
         Err(_) => {}
     }
-    pod::check_template(&spec.child("template"), report);
+    pod::check_template(spec, report);
 }
 
 fn template(spec: &Field<'_>, selector: &LabelSelector, report: &mut Report) {
     template_labels(spec, selector, report);
     let template = spec.child("template");
-    pod::check_template(&template, report);
+    pod::check_template(spec, report);
     let policy = template.child("spec").child("restartPolicy");
     if policy.is_set() && policy.text() != "Always" {
         report.unsupported(&policy.path, policy.value, &["Always"]);
