@@ -2,7 +2,7 @@
 
 use crate::{log, name, platform, two_handles};
 use platform_core::{
-    Application, Environment, Image, Isolation, Quantity, Quota,
+    Application, Environment, ErrorKind, Image, Isolation, Quantity, Quota,
     application::Resources,
     cluster::{ApplyOptions, Cluster, ClusterRole, ObjectChange},
     component::{ComponentSpec, ComponentTarget},
@@ -13,9 +13,9 @@ use platform_core::{
 use platform_k8s::{Kubernetes, access_from_kubeconfig, components};
 use std::path::PathBuf;
 
-fn sets() -> Vec<ManifestSet> {
+fn sets(protected: bool) -> Vec<ManifestSet> {
     let kubernetes = Kubernetes::default();
-    let environment = Environment::new("testing").unwrap().protected(true).quota(Quota::new(
+    let environment = Environment::new("testing").unwrap().protected(protected).quota(Quota::new(
         Quantity::cores(4),
         Quantity::gibibytes(8),
         50,
@@ -65,12 +65,18 @@ fn sets() -> Vec<ManifestSet> {
 /// Every set is taken under strict validation, and is then recognised without so much as a dry run.
 pub(crate) async fn is_accepted_and_stable(cluster: &dyn Cluster) {
     let options = ApplyOptions::new(platform());
-    for set in sets() {
+    for set in sets(true) {
         cluster.apply(&set, &options).await.unwrap();
         let diff = cluster.diff(&set, &options).await.unwrap();
         let differing: Vec<_> = diff.iter().filter(|one| one.change != ObjectChange::Unchanged).collect();
         assert!(differing.is_empty(), "{differing:?}");
         assert!(!cluster.apply(&set, &options).await.unwrap().wrote());
+    }
+    // What is protected is not deleted with its set.
+    let refused = cluster.delete_set("isolation.testing", &options).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Refused);
+    for set in sets(false) {
+        cluster.apply(&set, &options).await.unwrap();
     }
     for name in cluster.sets(&options.owner).await.unwrap() {
         let report = cluster.delete_set(&name, &options).await.unwrap();

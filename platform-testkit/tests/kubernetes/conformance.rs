@@ -7,6 +7,8 @@ use platform_testkit::kubernetes::EmbeddedApi;
 
 /// Clients of the same server: one that may do everything, and one that shows no credentials.
 fn clients(mut config: Config) -> (Client, Client) {
+    // Refusals are what is checked: they are not to be tried again.
+    config.default_retry = false;
     let client = Client::try_from(config.clone()).expect("a client");
     config.auth_info = AuthInfo::default();
     (client, Client::try_from(config).expect("a client"))
