@@ -4,11 +4,15 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test ends where it fails")]
 
-mod conformance;
-mod faults;
-mod images;
-mod lifecycle;
-mod strangers;
+/// So that `cargo test -- --ignored kind` finds them.
+#[path = "."]
+mod kind {
+    mod conformance;
+    mod faults;
+    mod images;
+    mod lifecycle;
+    mod strangers;
+}
 
 use platform_core::{
     cluster::{ClusterProvider, ClusterRole, ClusterSpec},

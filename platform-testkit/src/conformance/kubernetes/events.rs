@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 checks! {
     "events are selected by what they are about" => selected,
-    "an event of the core group is seen in events.k8s.io" => core_to_new (Whole),
-    "an event of events.k8s.io is seen in the core group" => new_to_core (Whole),
+    "an event of the core group is seen in events.k8s.io" => core_to_new,
+    "an event of events.k8s.io is seen in the core group" => new_to_core,
     "an event must be about an object of its namespace" => namespace,
     "a deployment's scaling is told by an event" => told,
     "a table of events has kubectl's columns" => table,
