@@ -1,6 +1,8 @@
 //! Components as documents describe them: each with its defaults, and with everything set.
 
-use platform_core::{component::ComponentTarget, manifest::Manifest, orchestrator::Orchestrator};
+use platform_core::{
+    cluster::ClusterRole, component::ComponentTarget, manifest::Manifest, orchestrator::Orchestrator,
+};
 use platform_k8s::{Kubernetes, components};
 use serde_json::{Value, json};
 
@@ -35,7 +37,13 @@ impl Variant {
 
 /// The whole catalogue in all its forms, for a cluster.
 pub(crate) fn all(target: &ComponentTarget) -> Vec<Variant> {
-    let plain = components::names().map(|name| json!({"name": name}));
+    let plain = components::names().map(|name| match (name, &target.role) {
+        // It sends to the control plane's Kafka, which each other cluster has to be told of.
+        ("fluent-bit", ClusterRole::Environments(_)) => {
+            json!({"name": name, "settings": {"brokers": "203.0.113.7:30090"}})
+        }
+        _ => json!({"name": name}),
+    });
     plain.chain(documents()).map(|document| Variant::new(document, target)).collect()
 }
 

@@ -51,7 +51,7 @@ async fn platform(name: &str, isolation: Isolation, protected: bool) -> Platform
 
 async fn apply(platform: &Platform) {
     let plan = platform.plan().await.unwrap();
-    platform.apply(&plan).unwrap().await.unwrap();
+    platform.apply(&plan).unwrap_or_else(|error| panic!("{error}\n{plan}")).await.unwrap();
 }
 
 async fn shared(platform: &Platform) -> Arc<dyn Cluster> {

@@ -38,7 +38,7 @@ checks! {
 /// A kind of the check's own; its group is the scope's name.
 pub(super) struct Widgets<'a> {
     scope: &'a Scope<'a>,
-    group: String,
+    pub(super) group: String,
 }
 
 fn schema() -> Value {

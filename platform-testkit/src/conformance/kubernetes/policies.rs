@@ -2,6 +2,7 @@
 
 use super::{
     check::checks,
+    definitions::Widgets,
     expect::*,
     request::Request,
     scope::{Scope, eventually},
@@ -133,13 +134,17 @@ async fn warns(scope: &Scope<'_>) -> Outcome {
 }
 
 async fn parameters(scope: &Scope<'_>) -> Outcome {
-    scope.create(&config_map("limits", json!({"most": "1"}))).await?;
+    // Of a kind of its own: a server stops to watch a kind of parameters with the first policy on it that is deleted.
+    let widgets = Widgets::define(scope).await?;
+    let api_version = format!("{}/v1", widgets.group);
+    let limits = json!({"apiVersion": api_version, "kind": "Widget", "metadata": {"name": "limits"}, "spec": {"size": 1}});
+    scope.create(&limits).await?;
     let validation = json!([{
-        "expression": "object.metadata.name != 'a' || size(object.data) <= int(params.data.most)",
+        "expression": "object.metadata.name != 'a' || size(object.data) <= params.spec.size",
         "message": "too many keys",
     }]);
-    let policy =
-        Policy::new(scope, validation).with("paramKind", json!({"apiVersion": "v1", "kind": "ConfigMap"}));
+    let policy = Policy::new(scope, validation)
+        .with("paramKind", json!({"apiVersion": api_version, "kind": "Widget"}));
     let reference = json!({"name": "limits", "namespace": scope.name, "parameterNotFoundAction": "Deny"});
     policy.bound("paramRef", reference).install().await?;
     // The server learns of parameters by a watch that it opens now.
@@ -153,8 +158,8 @@ async fn parameters(scope: &Scope<'_>) -> Outcome {
 }
 
 async fn missing_parameter(scope: &Scope<'_>) -> Outcome {
-    let policy = Policy::new(scope, json!([{"expression": "params.data.x == 'y'"}]))
-        .with("paramKind", json!({"apiVersion": "v1", "kind": "ConfigMap"}));
+    let policy = Policy::new(scope, json!([{"expression": "params.metadata.name == 'y'"}]))
+        .with("paramKind", json!({"apiVersion": "v1", "kind": "Secret"}));
     let reference = json!({"name": "absent", "namespace": scope.name, "parameterNotFoundAction": "Deny"});
     policy.bound("paramRef", reference).install().await?;
     says(
