@@ -30,7 +30,7 @@ pub(crate) trait Program:
 
 /// A component of the catalogue as it is to be installed: its version, scope, images, resources and storage, and its own settings `S`.
 ///
-/// Each component is a type alias of this: [`NodeExporter`](super::NodeExporter), [`KubeStateMetrics`](super::KubeStateMetrics). What is not
+/// Each component is a type alias of this: [`NodeExporter`](crate::components::NodeExporter), [`KubeStateMetrics`](crate::components::KubeStateMetrics). What is not
 /// set is the catalogue's. Setters do not fail: what is wrong is told when a platform renders the component, which is before anything
 /// is changed.
 #[derive(Debug, Clone)]
