@@ -1,7 +1,8 @@
 //! The platform of this example.
 
 use platform_core::{
-    Application, Environment, Image, ImageOverrides, PlatformSpec, Result, component::ComponentSpec,
+    Application, Environment, Image, ImageOverrides, PlatformSpec, Result,
+    component::{ComponentSpec, Storage},
     name::ComponentName,
 };
 
@@ -31,7 +32,13 @@ pub(crate) fn real(images: &ImageOverrides) -> Result<PlatformSpec> {
         api1
     };
     let environments = vec![Environment::new("testing")?, Environment::new("production")?.protected(true)];
-    shop(environments, &["node-exporter", "kube-state-metrics", "prometheus"], api1.port(8080))
+    let mut spec =
+        shop(environments, &["node-exporter", "kube-state-metrics", "prometheus"], api1.port(8080))?;
+    // The clusters are gone with the example, and so may be what Prometheus keeps.
+    for component in &mut spec.components {
+        component.storage = (component.name == "prometheus").then(Storage::ephemeral);
+    }
+    Ok(spec)
 }
 
 fn shop(

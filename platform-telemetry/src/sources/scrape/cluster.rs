@@ -36,7 +36,8 @@ const CONCURRENCY: usize = 16;
 /// needed, and no port is opened.
 ///
 /// # Behavior
-/// - A running pod with the annotation `prometheus.io/scrape: "true"` is a target. `prometheus.io/port` is its port (default: the one that a
+/// - A running pod with the annotation `prometheus.io/scrape: "true"` is a target, and so are the platform's node exporter and
+///   kube-state-metrics, which bear none. `prometheus.io/port` is its port (default: the one that a
 ///   container calls `metrics`), `prometheus.io/path` its path (`/metrics`), `prometheus.io/scheme` `http` or `https`.
 /// - Samples bear `job` (the pod's `app.kubernetes.io/name`, or its first container's name), `instance` (address and port), `namespace`,
 ///   `pod`, `node`, `cluster` and the labels given; labels in conflict become `exported_NAME`. Those of kube-state-metrics win, since it

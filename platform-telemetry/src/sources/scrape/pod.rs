@@ -1,11 +1,13 @@
-//! Pods that ask to be scraped.
+//! Pods that ask to be scraped, and the platform's exporters.
 
-use platform_core::{cluster::ProxyRequest, telemetry::Labels};
+use platform_core::{cluster::ProxyRequest, component::SYSTEM_NAMESPACE, telemetry::Labels};
 use serde_json::Value;
 use std::fmt;
 
 /// Exposes metrics of other objects under their own labels.
 const SPEAKS_FOR_OTHERS: &str = "kube-state-metrics";
+/// Components that are there to be scraped, and bear no annotation: Prometheus has jobs of their own for them.
+const EXPORTERS: [&str; 2] = ["node-exporter", SPEAKS_FOR_OTHERS];
 
 /// A pod and where it exposes its metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +20,7 @@ pub(super) struct PodTarget {
 }
 
 impl PodTarget {
-    /// The target of a pod that runs and is annotated; `None` for others.
+    /// The target of a pod that runs and is annotated or an exporter of the platform; `None` for others.
     pub(super) fn of(pod: &Value, labels: &Labels) -> Option<Self> {
         let text = |path: &str| pod.pointer(path).and_then(Value::as_str);
         let annotation = |name: &str| {
@@ -27,12 +29,14 @@ impl PodTarget {
         };
         let runs =
             text("/status/phase") == Some("Running") && pod.pointer("/metadata/deletionTimestamp").is_none();
-        if !runs || annotation("scrape") != Some("true") {
+        let (namespace, name) = (text("/metadata/namespace")?, text("/metadata/name")?);
+        let application = text("/metadata/labels/app.kubernetes.io~1name");
+        let is_exporter =
+            namespace == SYSTEM_NAMESPACE && application.is_some_and(|name| EXPORTERS.contains(&name));
+        if !runs || !(is_exporter || annotation("scrape") == Some("true")) {
             return None;
         }
-        let (namespace, name) = (text("/metadata/namespace")?, text("/metadata/name")?);
         let port = annotation("port").map(str::to_owned).or_else(|| metrics_port(pod))?;
-        let application = pod.pointer("/metadata/labels/app.kubernetes.io~1name").and_then(Value::as_str);
         let job = application.or_else(|| text("/spec/containers/0/name"))?;
         let own = Labels::from_iter([
             ("job", job),
@@ -100,6 +104,11 @@ mod tests {
         assert_eq!((target.to_string().as_str(), target.request.tls), ("pod shop/web-1:8443/m", true));
         assert_eq!(of(&pod(&json!({"prometheus.io/scrape": "false"}))), None);
         assert_eq!(of(&pod(&json!({}))), None);
+        let mut exporter = pod(&json!({}));
+        exporter["metadata"]["namespace"] = SYSTEM_NAMESPACE.into();
+        assert_eq!(of(&exporter), None);
+        exporter["metadata"]["labels"]["app.kubernetes.io/name"] = SPEAKS_FOR_OTHERS.into();
+        assert!(of(&exporter).is_some_and(|target| target.honor_labels));
         let mut ending = pod(&json!({"prometheus.io/scrape": "true"}));
         ending["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
         assert_eq!(of(&ending), None);
