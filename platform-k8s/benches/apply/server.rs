@@ -17,6 +17,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// How long nothing may change until controllers are taken for idle.
+const QUIET: Duration = Duration::from_secs(3);
 /// How long controllers may take to see to 1,000 objects.
 const SETTLE: Duration = Duration::from_secs(180);
 /// How many of the bare requests are under way at once, as many as ours are.
@@ -71,6 +73,16 @@ impl Server {
             there["replicasets"] == there["deployments"] && there["endpointslices"] >= there["services"]
         })
         .await;
+        // The last statuses come after the last objects.
+        let mut versions = self.versions().await;
+        loop {
+            tokio::time::sleep(QUIET).await;
+            let now = self.versions().await;
+            if now == versions {
+                return;
+            }
+            versions = now;
+        }
     }
 
     async fn until(&self, what: &str, is_reached: impl Fn(&BTreeMap<&'static str, usize>) -> bool) {
