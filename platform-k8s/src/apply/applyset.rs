@@ -143,15 +143,26 @@ impl ApplySet {
         if self.says(hints) {
             return Ok(());
         }
-        let there = review::live_members(api, discovery, self, &self.hints().union(hints), &[]).await?;
+        let seen = self.hints();
+        let needed = hints.union(&self.members(api, discovery, &seen.union(hints)).await?);
+        // What the parent says by now and did not say before the look is another program's, which is about to write there.
+        self.write_until_it_stands(api, |live| needed.union(&live.without(&seen))).await?;
+        if needed == seen {
+            return Ok(());
+        }
+        // Another program may have written between the look and the parent, and found the parent as it was: it is looked once more.
+        let late = self.members(api, discovery, &seen).await?;
+        self.write_until_it_stands(api, |live| live.union(&late)).await
+    }
+
+    /// Where among `hints` our members are.
+    async fn members(&self, api: &Api, discovery: &Discovery, hints: &Hints) -> Result<Hints> {
+        let there = review::live_members(api, discovery, self, hints, &[]).await?;
         let ours = there.values().filter(|(_, object)| {
             labels::label(object, labels::PLATFORM) == Some(self.owner.platform.as_str())
         });
         let there: Vec<ObjectRef> = ours.map(|(resource, object)| resource.reference(object)).collect();
-        let needed = hints.union(&Hints::of(&there));
-        let seen = self.hints();
-        // What the parent says by now and did not say before the look is another program's, which is about to write there.
-        self.write_until_it_stands(api, |live| needed.union(&live.without(&seen))).await
+        Ok(Hints::of(&there))
     }
 
     /// Writes what `wanted` makes of the hints that are there, on condition that nobody wrote others meanwhile.
