@@ -45,21 +45,18 @@ pub(super) fn of_topology(
             })
             .collect();
         let environments = Arc::new(environments);
-        let of_namespace = {
-            let environments = environments.clone();
-            move |namespace: &str| environments.get(namespace).cloned()
-        };
+        let of_namespace = move |namespace: &str| environments.get(namespace).cloned();
         let mut state = ClusterStateSource::builder(cluster.cluster.clone())
             .interval(interval)
             .clock(clock.clone())
             .labels(labels(cluster))
-            .namespace_labels(of_namespace);
+            .namespace_labels(of_namespace.clone());
         if !cluster.simulated {
             let pods = ClusterScrapeSource::builder(cluster.cluster.clone())
                 .interval(interval)
                 .clock(clock.clone())
                 .labels(labels(cluster))
-                .namespace_labels(move |namespace| environments.get(namespace).cloned());
+                .namespace_labels(of_namespace);
             sources.push((Arc::new(pods.build()), Labels::empty()));
             // The same series from two sources would be counted twice.
             if cluster.components.iter().any(|component| *component == KUBE_STATE_METRICS) {
