@@ -195,11 +195,13 @@ async fn an_apply_that_changes_nothing_writes_nothing() {
         (cluster.deployments(), "web", idle),
     ] {
         apply(&api, name, "m", &wanted).await.expect("applied");
-        eventually("the controllers are done", || async {
-            let status = api.get(name).await.expect("read").data["status"].clone();
-            status.is_null() || status["observedGeneration"] == 1
-        })
-        .await;
+        if name == "web" {
+            eventually("the controllers are done", || async {
+                let web = api.get(name).await.expect("read");
+                web.data["status"]["observedGeneration"] == 1
+            })
+            .await;
+        }
         let first = api.get(name).await.expect("read");
         let second = apply(&api, name, "m", &wanted).await.expect("applied");
         assert_eq!(first.resource_version(), second.resource_version(), "{name}");
