@@ -14,6 +14,7 @@
 //! |---|---|
 //! | [`sources`] | this machine, files, scrape targets, clusters, the program's own events |
 //! | [`exposition`] | the text format of Prometheus |
+//! | [`message`] | documents on their way through Kafka |
 //! | [`pipeline`] | from sources to a sink: batches, retries, acknowledgements |
 //! | [`store`] | metrics and logs on disk, and queries |
 //! | [`alerting`] | rules, their states over restarts, and deliveries |
@@ -46,6 +47,7 @@ pub mod dashboards;
 mod engine;
 pub mod exposition;
 mod http;
+pub mod message;
 pub mod notifiers;
 pub mod pipeline;
 pub mod plane;
