@@ -44,9 +44,15 @@
 pub mod alerting;
 pub mod console;
 pub mod dashboards;
+#[cfg(feature = "elasticsearch")]
+pub mod elasticsearch;
 mod engine;
 pub mod exposition;
 mod http;
+#[cfg(feature = "kafka")]
+pub mod ingest;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod message;
 pub mod notifiers;
 pub mod pipeline;

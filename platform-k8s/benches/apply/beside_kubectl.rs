@@ -53,6 +53,8 @@ pub(crate) fn check(rounds: usize) -> ExitCode {
 
     let runtime = Runtime::new().unwrap();
     let rows = runtime.block_on(async {
+        eprintln!("the plan of a platform on embedded clusters");
+        let (planned, plans) = platform::plans(REPEATED).await;
         let access = access_from_kubeconfig(&kubeconfig, None, ClusterName::new("bench").unwrap()).unwrap();
         let connect = || Kubernetes::default().connect_kube(&access).unwrap();
         let server = Server { client: connect().client() };
@@ -80,8 +82,6 @@ pub(crate) fn check(rounds: usize) -> ExitCode {
             server.clear().await;
         }
         server.delete_namespaces().await;
-        eprintln!("the plan of a platform on embedded clusters");
-        let (planned, plans) = platform::plans(REPEATED).await;
         rows(&ours, &theirs, &bare, planned, &plans)
     });
     if report(&rows) { ExitCode::SUCCESS } else { ExitCode::FAILURE }

@@ -13,7 +13,8 @@ pub(crate) fn namespaces() -> impl Iterator<Item = String> {
 }
 
 /// Deployments, Services and ConfigMaps in equal numbers, spread over the namespaces. No two are alike but for their names: images, values
-/// and ports differ. Deployments have no replicas, for the server may have no nodes.
+/// and ports differ. Deployments have no replicas, for the server may have no nodes, and are paused, for a controller makes its ReplicaSets at
+/// twenty requests a second, so that a run would mostly wait for it.
 pub(crate) fn objects() -> Vec<Value> {
     (0..OBJECTS).map(object).collect()
 }
@@ -30,6 +31,7 @@ fn object(i: usize) -> Value {
             "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata,
             "spec": {
                 "replicas": 0,
+                "paused": true,
                 "selector": {"matchLabels": {"app.kubernetes.io/name": name}},
                 "template": {
                     "metadata": {"labels": {"app.kubernetes.io/name": name}},

@@ -14,7 +14,8 @@ pub(crate) async fn plans(times: usize) -> (usize, Vec<Sample>) {
     let provider = EmbeddedProvider::in_memory();
     let mut builder = Platform::builder("bench").unwrap();
     for name in ["testing", "staging", "production", "canary"] {
-        builder = builder.environment(Environment::new(name).unwrap());
+        // More than one node's worth of requests.
+        builder = builder.environment(Environment::new(name).unwrap().nodes(2));
     }
     for i in 0..APPLICATIONS {
         let image = Image::parse(format!("registry.example.com/app-{i}:1")).unwrap();

@@ -3,7 +3,7 @@
 use crate::objects::{self, LABEL};
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::{
-    apps::v1::{Deployment, ReplicaSet},
+    apps::v1::Deployment,
     core::v1::{ConfigMap, Namespace, Service},
     discovery::v1::EndpointSlice,
 };
@@ -69,10 +69,7 @@ impl Server {
 
     /// Waits until controllers have made what belongs to the objects, so that they are idle while others are measured.
     pub(crate) async fn settle(&self) {
-        self.until("settled", |there| {
-            there["replicasets"] == there["deployments"] && there["endpointslices"] >= there["services"]
-        })
-        .await;
+        self.until("settled", |there| there["endpointslices"] >= there["services"]).await;
         // The last statuses come after the last objects.
         let mut versions = self.versions().await;
         loop {
@@ -90,7 +87,6 @@ impl Server {
         loop {
             let counts = BTreeMap::from([
                 ("deployments", count::<Deployment>(&self.client).await),
-                ("replicasets", count::<ReplicaSet>(&self.client).await),
                 ("services", count::<Service>(&self.client).await),
                 ("endpointslices", count::<EndpointSlice>(&self.client).await),
                 ("configmaps", count::<ConfigMap>(&self.client).await),

@@ -33,7 +33,7 @@ mod conformity;
 mod template;
 
 pub use conformity::check;
-pub use template::{Features, index_template, template_name};
+pub use template::{Features, TEMPLATE_VERSION, daily_index, day_of_index, index_template, template_name};
 
 use super::{LogRecord, Sample, Severity};
 use crate::{clock::Timestamp, cluster::ClusterRole};

@@ -12,14 +12,22 @@ pub struct Features {
     pub constant_keyword: bool,
     /// The field type `match_only_text`; else `text`.
     pub match_only_text: bool,
+    /// Data streams whose lifecycle the server sees to; else an index a day, whose old ones the writer deletes.
+    pub data_streams: bool,
 }
 
 impl Features {
     /// What Elastic's own distribution has, by its free licence.
-    pub const ALL: Self = Self { constant_keyword: true, match_only_text: true };
-    /// What every build has.
-    pub const PLAIN: Self = Self { constant_keyword: false, match_only_text: false };
+    pub const ALL: Self = Self { constant_keyword: true, match_only_text: true, data_streams: true };
+    /// The field types that every build has.
+    pub const PLAIN: Self = Self { constant_keyword: false, match_only_text: false, data_streams: true };
 }
+
+/// The version of the templates. A server with a higher one has them from a newer program.
+pub const TEMPLATE_VERSION: u64 = 2;
+
+/// How late a document of a series may be. Elasticsearch takes two hours by default, and what waits in Kafka may be older.
+const LOOK_BACK: &str = "7d";
 
 /// Above the templates that Elasticsearch brings along for the same names, whose priorities are at most 200.
 const PRIORITY: u32 = 500;
@@ -37,9 +45,10 @@ pub fn template_name(signal: Signal) -> String {
     format!("platform-{}", signal.as_str())
 }
 
-/// The body of `PUT _index_template/NAME` for a signal's data streams. What is older than `retention` is deleted by the server.
+/// The body of `PUT _index_template/NAME` for a signal's data streams, or for its indexes of a day (see [`daily_index`]) where there are none. Of data
+/// streams the server deletes what is older than `retention`.
 ///
-/// Metrics are time series: a document whose labels and time are there already is refused with 409, which is a repeat and no loss, and
+/// Metrics in data streams are time series: a document whose labels and time are there already is refused with 409, which is a repeat and no loss, and
 /// one that is too old for its series' index is refused with 400. Whole seconds of `retention` count.
 pub fn index_template(signal: Signal, features: Features, retention: Duration) -> Value {
     let mut properties = Map::new();
@@ -50,35 +59,57 @@ pub fn index_template(signal: Signal, features: Features, retention: Duration) -
             Some(object) => {
                 let holder = json!({"type": "object", "dynamic": true, "subobjects": false});
                 insert(&mut properties, object, holder);
-                templates.extend(dynamic_templates(signal, field, object));
+                templates.extend(dynamic_templates(signal, features, field, object));
             }
             None => insert(&mut properties, field.path, mapping(signal, field, features)),
         }
     }
-    json!({
+    let mut template = json!({
         "index_patterns": [super::data_stream(signal, "*")],
         "priority": PRIORITY,
-        "data_stream": {},
+        "version": TEMPLATE_VERSION,
         "template": {
-            "settings": settings(signal),
+            "settings": settings(signal, features),
             "mappings": {"dynamic": false, "dynamic_templates": templates, "properties": properties},
-            "lifecycle": {"data_retention": format!("{}s", retention.as_secs())},
         },
         "_meta": {"description": format!("Documents of {} in the shape of version {}", signal.as_str(), super::Topic::VERSION)},
-    })
+    });
+    if features.data_streams {
+        template["data_stream"] = json!({});
+        template["template"]["lifecycle"] = json!({"data_retention": format!("{}s", retention.as_secs())});
+    }
+    template
 }
 
-fn settings(signal: Signal) -> Value {
+/// The index that takes the place of a data stream's on a day, where a server has no data streams: `logs-generic.otel-testing-2026.11.26`.
+pub fn daily_index(signal: Signal, environment: &str, day: jiff::civil::Date) -> String {
+    format!("{}-{}", super::data_stream(signal, environment), day.strftime("%Y.%m.%d"))
+}
+
+/// The day of an index that [`daily_index`] names; `None` for any other.
+pub fn day_of_index(signal: Signal, index: &str) -> Option<jiff::civil::Date> {
+    let rest = index.strip_prefix(&super::data_stream(signal, ""))?;
+    let (environment, day) = rest.rsplit_once('-')?;
+    let day = jiff::civil::Date::strptime("%Y.%m.%d", day).ok()?;
+    (!environment.is_empty()).then_some(day)
+}
+
+fn settings(signal: Signal, features: Features) -> Value {
     match signal {
-        Signal::Metrics => {
+        Signal::Metrics if features.data_streams => {
             let dimensions: Vec<&str> =
                 signal.fields().iter().filter(|field| field.dimension).map(|field| field.path).collect();
             json!({"index": {
                 "mode": "time_series",
                 "routing_path": dimensions,
+                "look_back_time": LOOK_BACK,
                 "mapping": {"total_fields": {"limit": METRIC_FIELDS_LIMIT}},
             }})
         }
+        Signal::Metrics => json!({"index": {
+            "codec": "best_compression",
+            "mapping": {"total_fields": {"limit": METRIC_FIELDS_LIMIT}},
+        }}),
         Signal::Logs => json!({"index": {
             "codec": "best_compression",
             "mapping": {"total_fields": {"limit": LOG_FIELDS_LIMIT}},
@@ -105,12 +136,12 @@ fn mapping(signal: Signal, field: &Field, features: Features) -> Value {
 }
 
 /// How the fields of an object are mapped when they are first seen.
-fn dynamic_templates(signal: Signal, field: &Field, object: &str) -> Vec<Value> {
+fn dynamic_templates(signal: Signal, features: Features, field: &Field, object: &str) -> Vec<Value> {
     let template =
         |name: String, paths: Value, mapping: Value| json!({name: {"path_match": paths, "mapping": mapping}});
     let name = object.replace('.', "-");
     match (field.kind, signal) {
-        (FieldKind::Double, Signal::Metrics) => {
+        (FieldKind::Double, Signal::Metrics) if features.data_streams => {
             let counters = COUNTER_SUFFIXES.map(|suffix| format!("{object}.*{suffix}"));
             let double = |kind: &str| json!({"type": "double", "time_series_metric": kind});
             vec![
@@ -118,7 +149,10 @@ fn dynamic_templates(signal: Signal, field: &Field, object: &str) -> Vec<Value> 
                 template(format!("{name}-gauges"), json!(format!("{object}.*")), double("gauge")),
             ]
         }
-        (_, Signal::Metrics) if field.dimension => vec![template(
+        (FieldKind::Double, _) => {
+            vec![template(name, json!(format!("{object}.*")), json!({"type": "double"}))]
+        }
+        (_, Signal::Metrics) if field.dimension && features.data_streams => vec![template(
             name,
             json!(format!("{object}.*")),
             json!({"type": "keyword", "time_series_dimension": true}),
@@ -178,9 +212,35 @@ mod tests {
     }
 
     #[test]
-    fn every_field_is_mapped() {
+    fn without_data_streams_there_is_an_index_a_day() {
+        let features = Features { data_streams: false, ..Features::PLAIN };
         for signal in Signal::ALL {
-            let template = index_template(signal, Features::ALL, MONTH);
+            let template = index_template(signal, features, MONTH);
+            assert!(
+                template.get("data_stream").is_none() && template.pointer("/template/lifecycle").is_none()
+            );
+            assert!(!template.to_string().contains("time_series"), "{template}");
+        }
+        let day = jiff::civil::date(2026, 3, 9);
+        let name = daily_index(Signal::Logs, "a-b", day);
+        assert_eq!(name, "logs-generic.otel-a-b-2026.03.09");
+        assert_eq!(day_of_index(Signal::Logs, &name), Some(day));
+        for other in [
+            "logs-generic.otel-a-b",
+            "metrics-generic.prometheus-a-2026.03.09",
+            "logs-generic.otel--2026.03.09",
+        ] {
+            assert_eq!(day_of_index(Signal::Logs, other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn every_field_is_mapped() {
+        let daily = Features { data_streams: false, ..Features::ALL };
+        for (signal, features) in
+            Signal::ALL.into_iter().flat_map(|signal| [(signal, Features::ALL), (signal, daily)])
+        {
+            let template = index_template(signal, features, MONTH);
             let properties = &template["template"]["mappings"]["properties"];
             for field in signal.fields() {
                 let path = field.path.trim_end_matches(".*").replace('.', "/properties/");
