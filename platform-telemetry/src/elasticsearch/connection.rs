@@ -13,7 +13,7 @@ use bytes::Bytes;
 use platform_core::{Error, ErrorKind, Result};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
-use std::{fmt, time::Duration};
+use std::{fmt, iter::successors, time::Duration};
 
 /// A cluster of Elasticsearch. Cheap to clone.
 #[derive(Clone)]
@@ -189,7 +189,14 @@ impl Answer {
             let cause = error.pointer("/root_cause/0").unwrap_or(error);
             let text = |name| cause.get(name).and_then(Value::as_str);
             let whole = error.as_str().map(str::to_owned);
-            whole.or_else(|| Some(format!("{}: {}", text("type")?, text("reason").unwrap_or_default())))
+            let deepest = successors(Some(error), |cause| cause.get("caused_by")).last();
+            let deepest = deepest.and_then(|cause| cause.get("reason")?.as_str());
+            whole.or_else(|| {
+                let reason = text("reason").unwrap_or_default();
+                let deeper = deepest.filter(|deepest| !reason.contains(*deepest));
+                let colon = if deeper.is_some() { ": " } else { "" };
+                Some(format!("{}: {reason}{colon}{}", text("type")?, deeper.unwrap_or_default()))
+            })
         });
         let message = match reason {
             Some(reason) => format!("{} {reason}", self.status),

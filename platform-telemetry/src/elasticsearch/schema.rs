@@ -102,5 +102,8 @@ fn without_refused(features: Features, error: Error) -> Result<Features> {
     if features.match_only_text && text.contains("match_only_text") {
         return Ok(Features { match_only_text: false, ..features });
     }
+    if features.look_back_time && text.contains("look_back_time") {
+        return Ok(Features { look_back_time: false, ..features });
+    }
     Err(error.operation("install").subject("index templates"))
 }

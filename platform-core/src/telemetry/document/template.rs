@@ -12,15 +12,19 @@ pub struct Features {
     pub constant_keyword: bool,
     /// The field type `match_only_text`; else `text`.
     pub match_only_text: bool,
+    /// The setting `index.look_back_time` of time series: how late a sample may be; else two hours.
+    pub look_back_time: bool,
     /// Data streams whose lifecycle the server sees to; else an index a day, whose old ones the writer deletes.
     pub data_streams: bool,
 }
 
 impl Features {
     /// What Elastic's own distribution has, by its free licence.
-    pub const ALL: Self = Self { constant_keyword: true, match_only_text: true, data_streams: true };
-    /// The field types that every build has.
-    pub const PLAIN: Self = Self { constant_keyword: false, match_only_text: false, data_streams: true };
+    pub const ALL: Self =
+        Self { constant_keyword: true, match_only_text: true, look_back_time: true, data_streams: true };
+    /// What every build has.
+    pub const PLAIN: Self =
+        Self { constant_keyword: false, match_only_text: false, look_back_time: false, data_streams: true };
 }
 
 /// The version of the templates. A server with a higher one has them from a newer program.
@@ -99,12 +103,15 @@ fn settings(signal: Signal, features: Features) -> Value {
         Signal::Metrics if features.data_streams => {
             let dimensions: Vec<&str> =
                 signal.fields().iter().filter(|field| field.dimension).map(|field| field.path).collect();
-            json!({"index": {
+            let mut index = json!({
                 "mode": "time_series",
                 "routing_path": dimensions,
-                "look_back_time": LOOK_BACK,
                 "mapping": {"total_fields": {"limit": METRIC_FIELDS_LIMIT}},
-            }})
+            });
+            if features.look_back_time {
+                index["look_back_time"] = json!(LOOK_BACK);
+            }
+            json!({"index": index})
         }
         Signal::Metrics => json!({"index": {
             "codec": "best_compression",
