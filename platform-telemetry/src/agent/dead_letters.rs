@@ -143,13 +143,11 @@ impl Inner {
 }
 
 fn text_or_hex(bytes: &[u8]) -> (Option<&str>, Option<String>) {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => (Some(text), None),
-        Err(_) => {
-            let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or_default();
-            (None, Some(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()))
-        }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return (Some(text), None);
     }
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or_default();
+    (None, Some(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()))
 }
 
 #[cfg(test)]

@@ -171,7 +171,7 @@ impl Scanner {
                 }
                 // The last bytes may begin a magic number.
                 None if bytes.len() < inside => {
-                    self.advance((bytes.len() + 1).saturating_sub(frame::MAGIC.len()))
+                    self.advance((bytes.len() + 1).saturating_sub(frame::MAGIC.len()));
                 }
                 None => self.advance(inside),
             }
