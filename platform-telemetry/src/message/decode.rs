@@ -281,7 +281,7 @@ mod tests {
             (r#"{"@timestamp":"2025-11-25T22:00:00Z","body":{"text":"x"}}"#, "severity"),
             (r#"{"@timestamp":"2025-11-25T22:00:00Z","body":{"text":"x"},"severity_text":"loud"}"#, "loud"),
             (r#"{"@timestamp":"2025-11-25T22:00:00Z","body":"x","severity_text":"info"}"#, "\"x\""),
-            ("[]", "@timestamp"),
+            ("[]", "invalid length 0"),
         ] {
             let error = log(document.as_bytes()).unwrap_err();
             assert!(error.to_string().contains(why), "{document}: {error}");

@@ -133,8 +133,8 @@ fn killing_the_agent_loses_no_line() {
         for name in FILES {
             let path = dir.path().join(format!("{name}.log"));
             let mut file = OpenOptions::new().create(true).append(true).open(path).unwrap();
-            let lines: String = (written..written + count).map(|n| format!("{n} of {name}\n")).collect();
-            file.write_all(lines.as_bytes()).unwrap();
+            let lines: Vec<_> = (written..written + count).map(|n| format!("{n} of {name}\n")).collect();
+            file.write_all(lines.concat().as_bytes()).unwrap();
         }
         written += count;
         written
