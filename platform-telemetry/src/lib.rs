@@ -15,6 +15,8 @@
 //! | [`sources`] | this machine, files, scrape targets, clusters, the program's own events |
 //! | [`exposition`] | the text format of Prometheus |
 //! | [`message`] | documents on their way through Kafka |
+//! | [`spool`] | a queue on disk that survives crashes |
+//! | [`agent`] | from sources over a spool to Kafka or a store |
 //! | [`pipeline`] | from sources to a sink: batches, retries, acknowledgements |
 //! | [`store`] | metrics and logs on disk, and queries |
 //! | [`alerting`] | rules, their states over restarts, and deliveries |
@@ -41,6 +43,7 @@
 //! # }
 //! ```
 
+pub mod agent;
 pub mod alerting;
 pub mod console;
 pub mod dashboards;
@@ -48,6 +51,7 @@ pub mod dashboards;
 pub mod elasticsearch;
 mod engine;
 pub mod exposition;
+mod files;
 mod http;
 #[cfg(feature = "kafka")]
 pub mod ingest;
@@ -58,4 +62,5 @@ pub mod notifiers;
 pub mod pipeline;
 pub mod plane;
 pub mod sources;
+pub mod spool;
 pub mod store;

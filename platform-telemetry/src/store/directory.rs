@@ -9,15 +9,16 @@
 //! ```
 
 use super::fault;
-use platform_core::{Error, ErrorKind, Result};
+use crate::files::DirectoryKind;
+use platform_core::Result;
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
-    io::{ErrorKind as IoErrorKind, Read, Seek, Write},
+    fs::{self, File},
+    io::ErrorKind as IoErrorKind,
     path::{Path, PathBuf},
 };
 
-const MARKER: &str = "platform-telemetry-store";
-const VERSION: u32 = 1;
+const KIND: DirectoryKind =
+    DirectoryKind { marker: "platform-telemetry-store", version: 1, what: "telemetry store" };
 
 /// A store's directory, claimed by this process until it is dropped.
 #[derive(Debug)]
@@ -30,19 +31,7 @@ pub(super) struct StoreDirectory {
 impl StoreDirectory {
     /// Claims `path`, which is created if it is missing, and made a store if it is empty.
     pub(super) fn claim(path: &Path) -> Result<Self> {
-        fs::create_dir_all(path).map_err(|e| fault::io(e, "create", path))?;
-        let is_new = match read_version(path)? {
-            Some(VERSION) => false,
-            Some(newer) => return Err(unknown_version(path, newer)),
-            None => {
-                refuse_foreign_files(path)?;
-                true
-            }
-        };
-        let lock = lock(path)?;
-        if is_new {
-            write_marker(path)?;
-        }
+        let lock = KIND.claim(path)?;
         let this = Self { path: path.to_owned(), _lock: lock };
         let partitions = this.partitions();
         fs::create_dir_all(&partitions).map_err(|e| fault::io(e, "create", &partitions))?;
@@ -81,7 +70,7 @@ impl StoreDirectory {
         fs::remove_dir_all(&partitions).map_err(|e| fault::io(e, "delete", &partitions))?;
         let mut files: Vec<PathBuf> = self.journals()?.into_iter().map(|g| self.journal(g)).collect();
         // The marker goes last but for the lock: what is left by a crash is still a store, and can be destroyed again.
-        files.extend([self.series(), self.path.join(MARKER), self.path.join("lock")]);
+        files.extend([self.series(), self.path.join(KIND.marker), self.path.join("lock")]);
         for file in files {
             match fs::remove_file(&file) {
                 Err(e) if e.kind() != IoErrorKind::NotFound => return Err(fault::io(e, "delete", &file)),
@@ -97,99 +86,10 @@ impl StoreDirectory {
     }
 }
 
-/// The version that the marker says; `None` if there is no marker.
-pub(super) fn read_version(path: &Path) -> Result<Option<u32>> {
-    let marker = path.join(MARKER);
-    let text = match fs::read_to_string(&marker) {
-        Ok(text) => text,
-        Err(e) if e.kind() == IoErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(fault::io(e, "read", &marker)),
-    };
-    let version = text.trim().strip_prefix("version ").and_then(|v| v.parse().ok()).filter(|v| *v > 0);
-    version.map(Some).ok_or_else(|| {
-        Error::new(ErrorKind::Corrupt, "it does not say a version")
-            .operation("read")
-            .subject(marker.display().to_string())
-            .help(format!("write `version {VERSION}` into it if the directory is a store"))
-    })
-}
-
-fn unknown_version(path: &Path, version: u32) -> Error {
-    Error::new(
-        ErrorKind::Unsupported,
-        format!("its format has version {version}, and this program knows version {VERSION}"),
-    )
-    .operation("open the telemetry store")
-    .subject(path.display().to_string())
-    .help("use the newer program that wrote it, or another directory")
-}
-
-fn refuse_foreign_files(path: &Path) -> Result<()> {
-    let failed = |e| fault::io(e, "list", path);
-    for entry in fs::read_dir(path).map_err(failed)? {
-        let name = entry.map_err(failed)?.file_name();
-        // A crash between the first two steps of making a store leaves these.
-        if name != "lock" && name != format!("{MARKER}.new").as_str() {
-            return Err(Error::new(
-                ErrorKind::AlreadyExists,
-                format!("the directory is not empty and no telemetry store: it has {}", name.display()),
-            )
-            .operation("open the telemetry store")
-            .subject(path.display().to_string())
-            .help("choose an empty directory or one that does not exist"));
-        }
-    }
-    Ok(())
-}
-
-fn lock(path: &Path) -> Result<File> {
-    let lock_path = path.join("lock");
-    let failed = |e| fault::io(e, "lock", &lock_path);
-    let mut file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&lock_path)
-        .map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut owner = String::new();
-            // Who it is only helps the reader; that it is locked is what counts.
-            let _ = file.read_to_string(&mut owner);
-            let owner = owner.trim();
-            let owner = if owner.is_empty() { "another process" } else { owner };
-            return Err(Error::new(ErrorKind::Conflict, format!("{owner} has it open"))
-                .operation("open the telemetry store")
-                .subject(path.display().to_string())
-                .help("stop that process, or use another directory"));
-        }
-        Err(TryLockError::Error(e)) => return Err(failed(e)),
-    }
-    let line = format!("process {}\n", std::process::id());
-    file.set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| file.write_all(line.as_bytes()))
-        .map_err(failed)?;
-    Ok(file)
-}
-
-fn write_marker(path: &Path) -> Result<()> {
-    let (new, marker) = (path.join(format!("{MARKER}.new")), path.join(MARKER));
-    File::create(&new)
-        .and_then(|mut file| {
-            writeln!(file, "version {VERSION}")?;
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(&new, &marker))
-        .map_err(|e| fault::io(e, "create", &marker))?;
-    fault::sync_parent(&marker)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use platform_core::ErrorKind;
 
     #[test]
     fn a_directory_is_claimed_once_and_only_if_it_is_ours() {
@@ -215,7 +115,7 @@ mod tests {
     fn unknown_versions_and_damaged_markers_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         drop(StoreDirectory::claim(dir.path()).unwrap());
-        let marker = dir.path().join(MARKER);
+        let marker = dir.path().join(KIND.marker);
         fs::write(&marker, "version 2\n").unwrap();
         assert_eq!(StoreDirectory::claim(dir.path()).unwrap_err().kind(), ErrorKind::Unsupported);
         fs::write(&marker, "versio").unwrap();

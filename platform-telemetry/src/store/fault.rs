@@ -1,31 +1,18 @@
 //! What failures of files and of indexes mean, in the terms of the platform.
 
+pub(super) use crate::files::{io, sync_parent, unpoisoned};
+
+use crate::files::io_kind;
 use platform_core::{Error, ErrorKind, Result};
 use std::{
-    fs::File,
-    io,
+    io::ErrorKind as IoErrorKind,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::{LockResult, PoisonError},
 };
 use tantivy::{
     TantivyError,
     directory::error::{OpenDirectoryError, OpenReadError, OpenWriteError},
 };
-
-/// A failed operation on a file or directory.
-pub(super) fn io(error: io::Error, operation: &str, path: &Path) -> Error {
-    let kind = io_kind(error.kind());
-    let full = kind == ErrorKind::Exhausted;
-    let message = if full { "the disk is full" } else { "the file system refused it" };
-    // Space may come back by itself: retention drops old partitions.
-    let error = Error::new(kind, message)
-        .retryable(full || kind == ErrorKind::Unavailable)
-        .operation(operation)
-        .subject(path.display().to_string())
-        .source(error);
-    if full { error.help("free space, or set a smaller maximum size of the store") } else { error }
-}
 
 /// A failed operation on the index in `path`.
 pub(super) fn index(error: TantivyError, operation: &str, path: &Path) -> Error {
@@ -36,7 +23,7 @@ pub(super) fn index(error: TantivyError, operation: &str, path: &Path) -> Error 
         | TantivyError::OpenDirectoryError(OpenDirectoryError::IoError { io_error: e, .. }) => {
             // An index that lacks bytes it says it has is damaged, whatever the system call said.
             match e.kind() {
-                io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::Other => None,
+                IoErrorKind::UnexpectedEof | IoErrorKind::InvalidData | IoErrorKind::Other => None,
                 kind => Some(io_kind(kind)),
             }
         }
@@ -68,26 +55,4 @@ pub(super) fn guarded<T>(
         Err(tantivy::error::DataCorruption::comment_only("the index library failed half-way").into())
     });
     outcome.map_err(|e| index(e, operation, path))
-}
-
-/// The value of a lock whose holder may have panicked: what it guards is replaced as a whole, so it is whole.
-pub(super) fn unpoisoned<T>(locked: LockResult<T>) -> T {
-    locked.unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Makes the entry of `path` in its directory survive a crash of the machine.
-pub(super) fn sync_parent(path: &Path) -> Result<()> {
-    let Some(parent) = path.parent() else { return Ok(()) };
-    File::open(parent).and_then(|dir| dir.sync_all()).map_err(|e| io(e, "sync", parent))
-}
-
-fn io_kind(kind: io::ErrorKind) -> ErrorKind {
-    match kind {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            ErrorKind::Exhausted
-        }
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => ErrorKind::Denied,
-        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ErrorKind::NotFound,
-        _ => ErrorKind::Unavailable,
-    }
 }
