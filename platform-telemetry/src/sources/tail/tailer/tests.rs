@@ -15,6 +15,11 @@ fn config(directory: &Path, start_at: StartAt) -> Arc<Config> {
         line_limit: 1024,
         partial_grace: Duration::from_secs(5),
         rotated_idle: Duration::from_secs(300),
+        exclude: Vec::new(),
+        format: LogFormat::Detect,
+        rules: None,
+        metadata: None,
+        metadata_wait: Duration::from_secs(10),
     })
 }
 
