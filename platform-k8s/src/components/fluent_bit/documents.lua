@@ -4,7 +4,7 @@ local FIRST_WORDS = 8
 
 local floor, format = math.floor, string.format
 
--- Bytes that are no UTF-8 become U+FFFD, one for each: JSON has no others.
+-- Bytes that are no UTF-8 become U+FFFD, one for each broken character: JSON has no others.
 local function utf8(text)
   if not text:find("[\128-\255]") then return text end
   local parts, at, length = {}, 1, #text
@@ -18,8 +18,16 @@ local function utf8(text)
       or text:match("^\240[\144-\191][\128-\191][\128-\191]", at)
       or text:match("^[\241-\243][\128-\191][\128-\191][\128-\191]", at)
       or text:match("^\244[\128-\143][\128-\191][\128-\191]", at)
+    -- What begins like a character, as far as it does, is one that is broken.
+    local broken = not whole
+      and (text:match("^\224[\160-\191]", at)
+        or text:match("^[\225-\236\238\239][\128-\191]", at)
+        or text:match("^\237[\128-\159]", at)
+        or text:match("^\240[\144-\191][\128-\191]?", at)
+        or text:match("^[\241-\243][\128-\191][\128-\191]?", at)
+        or text:match("^\244[\128-\143][\128-\191]?", at))
     parts[#parts + 1] = whole or "\239\191\189"
-    at = at + (whole and #whole or 1)
+    at = at + #(whole or broken or "x")
   end
   return table.concat(parts)
 end
@@ -145,7 +153,7 @@ function of_container(tag, timestamp, record)
   local namespace_labels, pod_labels = of_namespace.labels or {}, of_pod.labels or {}
   local labels = { cluster = CLUSTER, stream = record.stream }
   local function set(label, value) if present(value) then labels[label] = value end end
-  set("environment", namespace_labels[ENVIRONMENT_LABEL] or ENVIRONMENT)
+  set("environment", ENVIRONMENTS[namespace_labels[ENVIRONMENT_LABEL] or ""] or ENVIRONMENT)
   set("namespace", of_pod.namespace_name)
   set("pod", of_pod.pod_name)
   set("pod_uid", of_pod.pod_id)

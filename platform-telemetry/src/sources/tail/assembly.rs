@@ -106,7 +106,8 @@ impl Assembler {
     pub(super) fn marks(&self, end: u64) -> Marks {
         self.lanes.each_ref().map(|lane| {
             let open = lane.record.as_ref().or(lane.line.as_ref());
-            open.map_or(end, |open| open.start)
+            // What is read again to reach another stream's unfinished record does not make this one's come again.
+            open.map_or(end, |open| open.start).max(lane.from)
         })
     }
 
@@ -119,26 +120,29 @@ impl Assembler {
         now: Instant,
         to: &mut Vec<Entry>,
     ) {
-        let piece = piece(self.how.format, &line.bytes);
-        let Some(lane) = self.lanes.get_mut(piece.stream.lane()) else { return };
+        let Line { bytes, cut } = line;
+        let (text, stream, time, goes_on, odd) = if self.how.format == LogFormat::Container {
+            let piece = piece(&bytes);
+            let goes_on = piece.goes_on && !is_partial;
+            (piece.text.into_owned(), piece.stream, piece.time, goes_on, u64::from(piece.is_odd))
+        } else {
+            (bytes, Stream::Unnamed, None, false, 0)
+        };
+        let Some(lane) = self.lanes.get_mut(stream.lane()) else { return };
         if start < lane.from {
             return;
         }
         lane.touched = now;
-        if lane.line.as_ref().is_some_and(|open| open.entry.stream != piece.stream) {
+        if lane.line.as_ref().is_some_and(|open| open.entry.stream != stream) {
             lane.finish_line(&self.how, to);
         }
-        if lane.record.as_ref().is_some_and(|open| open.entry.stream != piece.stream) {
+        if lane.record.as_ref().is_some_and(|open| open.entry.stream != stream) {
             lane.finish_record(to);
         }
-        let (stream, time, goes_on, odd) =
-            (piece.stream, piece.time, piece.goes_on && !is_partial, u64::from(piece.is_odd));
-        let text = piece.text.into_owned();
         match &mut lane.line {
-            Some(open) => open.entry.append(&text, line.cut, self.how.line_limit),
+            Some(open) => open.entry.append(&text, cut, self.how.line_limit),
             empty => {
-                let mut entry =
-                    Entry { bytes: text, stream, time, lines: 1, cut: line.cut, is_partial: false, odd };
+                let mut entry = Entry { bytes: text, stream, time, lines: 1, cut, is_partial: false, odd };
                 entry.shorten(self.how.line_limit);
                 *empty = Some(Open { entry, start });
             }
@@ -194,7 +198,7 @@ impl Lane {
         self.state = state;
         match &mut self.record {
             Some(record) if joins && record.entry.bytes.len() + line.entry.bytes.len() < rules.max_bytes => {
-                record.entry.join(line.entry);
+                record.entry.join(&line.entry);
             }
             _ => {
                 self.finish_record(to);
@@ -223,7 +227,7 @@ impl Entry {
     }
 
     /// Another line of the same record.
-    fn join(&mut self, line: Self) {
+    fn join(&mut self, line: &Self) {
         self.bytes.push(b'\n');
         self.bytes.extend_from_slice(&line.bytes);
         self.lines += line.lines;

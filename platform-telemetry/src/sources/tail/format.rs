@@ -89,19 +89,16 @@ pub(super) struct Piece<'a> {
     pub(super) is_odd: bool,
 }
 
-impl<'a> Piece<'a> {
-    fn plain(line: &'a [u8], is_odd: bool) -> Self {
-        Self { text: Cow::Borrowed(line), stream: Stream::Unnamed, time: None, goes_on: false, is_odd }
-    }
-}
-
-/// What `line` holds by its format.
-pub(super) fn piece(format: LogFormat, line: &[u8]) -> Piece<'_> {
-    if format != LogFormat::Container {
-        return Piece::plain(line, false);
-    }
+/// What a line of a container's file holds.
+pub(super) fn piece(line: &[u8]) -> Piece<'_> {
     let unwrapped = if line.first() == Some(&b'{') { docker(line) } else { cri(line) };
-    unwrapped.unwrap_or_else(|| Piece::plain(line, true))
+    unwrapped.unwrap_or(Piece {
+        text: Cow::Borrowed(line),
+        stream: Stream::Unnamed,
+        time: None,
+        goes_on: false,
+        is_odd: true,
+    })
 }
 
 /// `2026-11-23T20:36:28.123456789Z stdout F text`. Behind a `:` may be more tags, which say nothing here.
@@ -170,7 +167,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn container(line: &str) -> (String, &'static str, String, bool, bool) {
-        let piece = piece(LogFormat::Container, line.as_bytes());
+        let piece = piece(line.as_bytes());
         let text = String::from_utf8_lossy(&piece.text).into_owned();
         let time = piece.time.map(|time| time.to_string()).unwrap_or_default();
         (text, piece.stream.as_str(), time, piece.goes_on, piece.is_odd)
@@ -212,13 +209,12 @@ mod tests {
         ] {
             assert_eq!(container(line), (line.to_owned(), "", String::new(), false, true), "{line}");
         }
-        assert!(!piece(LogFormat::Plain, b"2026-11-23T20:36:28.123Z stdout F x").is_odd);
     }
 
     proptest! {
         #[test]
         fn no_line_makes_it_panic(line in proptest::collection::vec(any::<u8>(), 0..80)) {
-            piece(LogFormat::Container, &line);
+            piece(&line);
         }
     }
 }

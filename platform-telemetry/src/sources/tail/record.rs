@@ -106,7 +106,7 @@ fn is_place(label: &str) -> bool {
 /// Puts the fields of a value into `to` by their names, joined by dots; answers whether all have found a place.
 fn flatten(name: String, value: &Value, depth: usize, to: &mut Vec<(String, String)>) -> bool {
     let text = match value {
-        Value::Object(fields) if depth > 0 && !(fields.is_empty() && !name.is_empty()) => {
+        Value::Object(fields) if depth > 0 && (name.is_empty() || !fields.is_empty()) => {
             let mut is_whole = true;
             for (field, value) in fields {
                 let path = if name.is_empty() { field.clone() } else { format!("{name}.{field}") };

@@ -406,17 +406,15 @@ impl Tailer {
 fn labels_of(place: &Place, metadata: Option<&PodMetadata>) -> (Labels, bool) {
     let container = |labels: Labels| labels.with_label("container", &place.container);
     let known = metadata.map(|metadata| metadata.labels(&place.namespace, &place.pod, place.uid.as_deref()));
-    match known {
-        Some(Some(labels)) => (container(labels), true),
-        _ => {
-            let named = [
-                ("namespace", place.namespace.as_str()),
-                ("pod", &place.pod),
-                ("pod_uid", place.uid.as_deref().unwrap_or_default()),
-            ];
-            (container(named.into_iter().collect()), known.is_none())
-        }
+    if let Some(Some(labels)) = known {
+        return (container(labels), true);
     }
+    let named = [
+        ("namespace", place.namespace.as_str()),
+        ("pod", &place.pod),
+        ("pod_uid", place.uid.as_deref().unwrap_or_default()),
+    ];
+    (container(named.into_iter().collect()), known.is_none())
 }
 
 /// The paths that a pattern stands for now. What cannot be looked into is not there.
@@ -440,5 +438,7 @@ fn last_line(file: &File, line_limit: usize) -> io::Result<u64> {
     })
 }
 
+#[cfg(test)]
+mod storm;
 #[cfg(test)]
 mod tests;
