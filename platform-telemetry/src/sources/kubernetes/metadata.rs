@@ -106,6 +106,13 @@ impl PodMetadata {
         })
     }
 
+    /// The labels of what is said of a namespace: its environment. `None` where it is in none, or not known.
+    pub fn namespace_labels(&self, namespace: &str) -> Option<Labels> {
+        let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
+        let environment = known.namespaces.get(namespace).filter(|environment| !environment.is_empty())?;
+        Some(Labels::from_iter([("environment", environment.as_str())]))
+    }
+
     /// How many pods are known that are not gone.
     pub fn pods(&self) -> usize {
         let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);

@@ -188,7 +188,10 @@ impl Assembler {
 impl Lane {
     /// The line has its end: it is a record, or a part of one.
     fn finish_line(&mut self, how: &Assembling, to: &mut Vec<Entry>) {
-        let Some(line) = self.line.take() else { return };
+        let Some(mut line) = self.line.take() else { return };
+        if how.format == LogFormat::Container && line.entry.bytes.last() == Some(&b'\r') {
+            line.entry.bytes.pop();
+        }
         let Some(rules) = &how.rules else {
             to.push(line.entry);
             return;

@@ -138,7 +138,7 @@ impl Follower {
             opened: now,
             is_unknown: false,
             resolved: resolved(path),
-            decoder: LineDecoder::new(how.raw_limit()),
+            decoder: LineDecoder::new(how.raw_limit()).keeping_cr(how.format == LogFormat::Container),
             assembler: Assembler::new(how, marks, now),
             read: offset,
             durable: offset,

@@ -18,7 +18,7 @@ fn cri(stream: &str, tag: &str, text: &str) -> String {
 /// Feeds a file in pieces of these lengths, and gives everything away at the end.
 fn entries(how: &Assembling, file: &[u8], cuts: &[usize]) -> Vec<Entry> {
     let now = Instant::now();
-    let mut decoder = LineDecoder::new(how.raw_limit());
+    let mut decoder = LineDecoder::new(how.raw_limit()).keeping_cr(how.format == LogFormat::Container);
     let mut assembler = Assembler::new(how.clone(), [0; Stream::LANES], now);
     let (mut at, mut entries, mut cuts) = (0, Vec::new(), cuts.iter().cycle());
     while at < file.len() {
@@ -46,11 +46,11 @@ fn texts(entries: &[Entry]) -> Vec<(&str, String)> {
 #[test]
 fn pieces_of_a_line_are_joined_by_stream_up_to_the_limit() {
     let file = [
-        cri("stdout", "P", "one "),
+        cri("stdout", "P", "one\r"),
         cri("stderr", "F", "other"),
         cri("stdout", "P", "two "),
         cri("stderr", "P", "un"),
-        cri("stdout", "F", "three"),
+        cri("stdout", "F", "three\r"),
         cri("stdout", "P", &"x".repeat(60)),
         cri("stdout", "F", &"y".repeat(60)),
     ];
@@ -58,7 +58,7 @@ fn pieces_of_a_line_are_joined_by_stream_up_to_the_limit() {
     let long = format!("{}yyyy", "x".repeat(60));
     assert_eq!(
         texts(&read),
-        [("stderr", "other"), ("stdout", "one two three"), ("stdout", &long), ("stderr", "un")]
+        [("stderr", "other"), ("stdout", "one\rtwo three"), ("stdout", &long), ("stderr", "un")]
             .map(|(stream, text)| (stream, text.to_owned()))
     );
     assert_eq!((read[1].lines, read[2].cut, read[3].is_partial), (3, 56, true));
