@@ -390,3 +390,59 @@ impl fmt::Debug for PodMetadataBuilder {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn pod(name: &str, uid: &str) -> Value {
+        json!({
+            "metadata": {
+                "namespace": "kube-system", "name": name, "uid": uid,
+                "labels": {"app.kubernetes.io/name": "dns", "team": "data"}, "annotations": {STATIC: "hash-1"},
+            },
+            "spec": {"nodeName": "n1"},
+        })
+    }
+
+    #[test]
+    fn pods_that_are_gone_are_remembered_for_a_while() {
+        let labels = BTreeMap::from([("team".to_owned(), "owner".to_owned())]);
+        let mut known = Known::default();
+        let start = Instant::now();
+        assert_eq!(known.put(&json!({"metadata": {"name": "x"}}), &labels), None);
+        for uid in ["u-1", "u-2"] {
+            assert_eq!(known.put(&pod("dns-1", uid), &labels).as_deref(), Some(uid));
+        }
+        let of_pod = [
+            ("namespace", "kube-system"),
+            ("node", "n1"),
+            ("owner", "data"),
+            ("pod", "dns-1"),
+            ("pod_uid", "u-1"),
+        ];
+        assert_eq!(known.pods["u-1"].labels, Labels::from_iter(of_pod));
+        known.bury("u-1".to_owned(), start);
+        known.bury("u-1".to_owned(), start);
+        assert_eq!((known.gone.len(), known.pods.len()), (1, 2));
+        known.bury("u-2".to_owned(), start + REMEMBERED + Duration::from_secs(1));
+        assert_eq!(known.pods.keys().collect::<Vec<_>>(), ["u-2"]);
+        // One that was missed by a list comes back.
+        known.put(&pod("dns-1", "u-2"), &labels);
+        known.bury("u-3".to_owned(), start + REMEMBERED * 3);
+        assert!(!known.pods["u-2"].is_gone && known.gone.is_empty());
+        assert_eq!(known.names.len(), 1);
+    }
+
+    #[test]
+    fn so_many_that_are_gone_are_remembered_and_no_more() {
+        let (mut known, now) = (Known::default(), Instant::now());
+        for number in 0..=MANY {
+            let uid =
+                known.put(&pod(&format!("p-{number}"), &format!("u-{number}")), &BTreeMap::new()).unwrap();
+            known.bury(uid, now);
+        }
+        assert_eq!((known.pods.len(), known.names.len()), (MANY, MANY));
+    }
+}
