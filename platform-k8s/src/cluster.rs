@@ -6,6 +6,7 @@ use crate::{
         api::{Api, Request},
         proxy,
         resource::Discovery,
+        watch,
     },
     isolation::guard,
     readiness,
@@ -15,7 +16,7 @@ use platform_core::{
     Error, ErrorKind, Result,
     cluster::{
         ApplyOptions, ApplyReport, Cluster, DeleteReport, ListOptions, ObjectDiff, ObjectDrift, ObjectHealth,
-        ProxyRequest, SetOwner,
+        ProxyRequest, SetOwner, Watch,
     },
     event::Progress,
     manifest::{ManifestSet, ObjectRef},
@@ -23,7 +24,7 @@ use platform_core::{
 };
 use serde::Deserialize;
 use serde_json::Value;
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// How long reading may take, retries and pages included.
@@ -164,11 +165,10 @@ impl Cluster for KubeCluster {
     async fn list(&self, api_version: &str, kind: &str, options: &ListOptions) -> Result<Vec<Value>> {
         let work = async {
             let resource = self.discovery.expect(&self.api, api_version, kind).await?;
-            let selector: Vec<String> =
-                options.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-            let selector = (!selector.is_empty()).then(|| selector.join(","));
+            let namespace = options.namespace.as_deref();
+            let (labels, fields) = (selector(&options.labels), selector(&options.fields));
             let mut items =
-                self.api.list(&resource, options.namespace.as_deref(), selector.as_deref()).await?;
+                self.api.select(&resource, namespace, labels.as_deref(), fields.as_deref()).await?;
             items.sort_by_cached_key(|item| {
                 let reference = resource.reference(item);
                 (reference.namespace, reference.name)
@@ -178,8 +178,28 @@ impl Cluster for KubeCluster {
         self.within(READ_DEADLINE, "list", format!("{kind} of {api_version}"), work).await
     }
 
+    async fn watch(&self, api_version: &str, kind: &str, options: &ListOptions) -> Result<Watch> {
+        let work = async {
+            let resource = self.discovery.expect(&self.api, api_version, kind).await?;
+            Ok(watch::follow(
+                self.api.client().clone(),
+                &resource,
+                options.namespace.as_deref(),
+                selector(&options.labels).as_deref(),
+                selector(&options.fields).as_deref(),
+            ))
+        };
+        self.within(READ_DEADLINE, "watch", format!("{kind} of {api_version}"), work).await
+    }
+
     async fn proxy(&self, request: &ProxyRequest) -> Result<Vec<u8>> {
         let work = proxy::get(self.api.client(), request);
         self.within(PROXY_DEADLINE, "read", request.to_string(), work).await
     }
+}
+
+/// `key=value,key=value`; `None` where there is nothing to select by.
+fn selector(pairs: &BTreeMap<String, String>) -> Option<String> {
+    let pairs: Vec<String> = pairs.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    (!pairs.is_empty()).then(|| pairs.join(","))
 }

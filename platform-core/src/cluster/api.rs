@@ -8,6 +8,7 @@ use crate::{
     name::{ClusterName, PlatformName},
 };
 use async_trait::async_trait;
+use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{collections::BTreeMap, fmt, time::Duration};
@@ -208,6 +209,8 @@ pub struct ListOptions {
     pub namespace: Option<String>,
     /// Only with these labels.
     pub labels: BTreeMap<String, String>,
+    /// Only with these fields, of those that the server can select by: `spec.nodeName` of pods.
+    pub fields: BTreeMap<String, String>,
 }
 
 impl ListOptions {
@@ -229,7 +232,29 @@ impl ListOptions {
         self.labels.insert(key.into(), value.into());
         self
     }
+
+    /// Only with the field `path=value`.
+    #[must_use]
+    pub fn field(mut self, path: impl Into<String>, value: impl Into<String>) -> Self {
+        self.fields.insert(path.into(), value.into());
+        self
+    }
 }
+
+/// What a watch tells.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum WatchEvent {
+    /// All objects that there are: the first that is told, and told again where changes may have been missed.
+    Snapshot(Vec<Value>),
+    /// An object was made or changed.
+    Applied(Value),
+    /// An object is gone; what it was last.
+    Deleted(Value),
+}
+
+/// What happens to objects, as it happens. Errors are told and do not end it: it goes on by itself, after a growing wait. Dropping it ends it.
+pub type Watch = BoxStream<'static, Result<WatchEvent>>;
 
 /// A handle of one cluster.
 ///
@@ -288,6 +313,17 @@ pub trait Cluster: Send + Sync + fmt::Debug {
 
     /// Lists objects of a kind, in order of namespace and name, following pagination to the end.
     async fn list(&self, api_version: &str, kind: &str, options: &ListOptions) -> Result<Vec<Value>>;
+
+    /// Follows the objects of a kind. Returns once the kind is known; the [`Snapshot`](WatchEvent::Snapshot) comes with the stream.
+    ///
+    /// Fails with [`NotFound`](crate::ErrorKind::NotFound) for a kind that is not served, and with [`Unsupported`](crate::ErrorKind::Unsupported) where nothing can be
+    /// followed, which is the default: callers list from time to time then.
+    async fn watch(&self, api_version: &str, kind: &str, options: &ListOptions) -> Result<Watch> {
+        let _ = options;
+        Err(Error::new(ErrorKind::Unsupported, "this cluster tells no changes")
+            .operation("watch")
+            .subject(format!("{kind} of {api_version} in cluster {}", self.name())))
+    }
 
     /// What of a set is not as it was applied, object by object and field by field, with who changed it and when, in the order of the set.
     /// Writes nothing. What the manifests changed since the last apply is not drift.

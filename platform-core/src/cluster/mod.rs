@@ -10,7 +10,7 @@ mod proxy;
 pub use access::{ClusterAccess, Credential, CredentialSource, NoCredential};
 pub use api::{
     ApplyOptions, ApplyReport, Cluster, DeleteReport, FieldChange, ListOptions, ObjectChange, ObjectDiff,
-    ObjectHealth, ObjectOutcome, Readiness, SetOwner,
+    ObjectHealth, ObjectOutcome, Readiness, SetOwner, Watch, WatchEvent,
 };
 pub use drift::{Drift, FieldDrift, ObjectDrift};
 pub use provider::{

@@ -12,14 +12,14 @@ use std::{fmt, fs::File, io::Read, path::Path};
 const MAX_BYTES: usize = 4 << 20;
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Format {
+pub(crate) enum Format {
     Yaml,
     Toml,
     Json,
 }
 
 /// A file with what its ending says it is.
-pub(super) fn read(path: &Path) -> Result<(String, Format)> {
+pub(crate) fn read(path: &Path) -> Result<(String, Format)> {
     let format = match path.extension().and_then(|ending| ending.to_str()) {
         Some("yaml" | "yml") => Format::Yaml,
         Some("toml") => Format::Toml,
@@ -43,7 +43,7 @@ pub(super) fn read(path: &Path) -> Result<(String, Format)> {
 }
 
 /// The value of a document. Errors say where, as far as the format's parser does.
-pub(super) fn parse(text: &str, format: Format) -> Result<Value> {
+pub(crate) fn parse(text: &str, format: Format) -> Result<Value> {
     if text.len() > MAX_BYTES {
         return Err(Error::invalid(format!("it is longer than {} MiB", MAX_BYTES >> 20)));
     }

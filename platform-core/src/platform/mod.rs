@@ -5,7 +5,7 @@ mod apply;
 mod blast_radius;
 mod builder;
 mod destroy;
-mod document;
+pub(crate) mod document;
 mod drift;
 mod layout;
 mod planning;

@@ -14,6 +14,7 @@ mod model;
 mod plane;
 pub mod prometheus_duration;
 mod query;
+pub mod settings;
 mod store;
 
 pub(crate) use expression::PromNumber;

@@ -14,11 +14,14 @@
 //! # Ok::<(), platform_core::Error>(())
 //! ```
 
+mod agent;
 mod alertmanager;
+mod brokers;
 mod elasticsearch;
 mod fluent_bit;
 mod frame;
 mod grafana;
+mod ingester;
 mod ingress;
 mod kafka;
 mod kibana;
@@ -30,6 +33,7 @@ mod prometheus;
 mod secret_key;
 mod traefik;
 
+pub use agent::{PlatformAgent, PlatformAgentSettings};
 pub use alertmanager::{
     Alertmanager, AlertmanagerSettings, EmailReceiver, Receiver, Route, SlackReceiver, WebhookReceiver,
 };
@@ -37,6 +41,7 @@ pub use elasticsearch::{Elasticsearch, ElasticsearchAccess, ElasticsearchSetting
 pub use fluent_bit::{FluentBit, FluentBitSettings};
 pub use frame::Installation;
 pub use grafana::{ElasticsearchSource, Grafana, GrafanaSettings};
+pub use ingester::{PlatformIngester, PlatformIngesterSettings};
 pub use ingress::Exposure;
 pub use kafka::{External, Kafka, KafkaSettings};
 pub use kibana::{Kibana, KibanaSettings};
@@ -67,6 +72,8 @@ const CATALOGUE: &[Entry] = &[
     Entry::of::<LogstashSettings>(),
     Entry::of::<NginxIngressSettings>(),
     Entry::of::<NodeExporterSettings>(),
+    Entry::of::<PlatformAgentSettings>(),
+    Entry::of::<PlatformIngesterSettings>(),
     Entry::of::<PrometheusSettings>(),
     Entry::of::<TraefikSettings>(),
 ];

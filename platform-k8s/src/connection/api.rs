@@ -109,8 +109,21 @@ impl Api {
         namespace: Option<&str>,
         label_selector: Option<&str>,
     ) -> Result<Vec<Value>, ApiError> {
-        let selector = label_selector.map(|selector| ("labelSelector", selector));
-        let mut items: Vec<Value> = self.pages(resource, namespace, selector, JSON).await?;
+        self.select(resource, namespace, label_selector, None).await
+    }
+
+    /// Lists what has the labels and fields of two selectors.
+    pub(crate) async fn select(
+        &self,
+        resource: &Resource,
+        namespace: Option<&str>,
+        label_selector: Option<&str>,
+        field_selector: Option<&str>,
+    ) -> Result<Vec<Value>, ApiError> {
+        let labels = label_selector.map(|selector| ("labelSelector", selector));
+        let fields = field_selector.map(|selector| ("fieldSelector", selector));
+        let selectors: Vec<_> = labels.into_iter().chain(fields).collect();
+        let mut items: Vec<Value> = self.pages(resource, namespace, &selectors, JSON).await?;
         for item in &mut items {
             if let Value::Object(item) = item {
                 item.entry("apiVersion").or_insert_with(|| resource.api_version().into());
@@ -123,7 +136,7 @@ impl Api {
     /// The events of a namespace that warn of something.
     pub(crate) async fn warnings(&self, namespace: &str) -> Result<Vec<Value>, ApiError> {
         let events = Resource::known("v1", "Event", "events", true);
-        self.pages(&events, Some(namespace), Some(("fieldSelector", "type=Warning")), JSON).await
+        self.pages(&events, Some(namespace), &[("fieldSelector", "type=Warning")], JSON).await
     }
 
     /// The names of all objects of a kind in a namespace, or of a kind that has none.
@@ -140,7 +153,7 @@ impl Api {
         struct Name {
             name: String,
         }
-        let items: Vec<Named> = self.pages(resource, namespace, None, METADATA).await?;
+        let items: Vec<Named> = self.pages(resource, namespace, &[], METADATA).await?;
         Ok(items.into_iter().map(|item| item.metadata.name).collect())
     }
 
@@ -148,7 +161,7 @@ impl Api {
         &self,
         resource: &Resource,
         namespace: Option<&str>,
-        selector: Option<(&str, &str)>,
+        selectors: &[(&str, &str)],
         accept: &'static str,
     ) -> Result<Vec<T>, ApiError> {
         #[derive(Deserialize)]
@@ -169,7 +182,7 @@ impl Api {
             loop {
                 let mut request = Request::get(resource.path(namespace)).query("limit", &PAGE.to_string());
                 request.accept = accept;
-                if let Some((parameter, selector)) = selector {
+                for (parameter, selector) in selectors {
                     request = request.query(parameter, selector);
                 }
                 if let Some(token) = &next {

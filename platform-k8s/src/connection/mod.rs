@@ -6,6 +6,7 @@ pub(crate) mod error;
 mod kubeconfig;
 pub(crate) mod proxy;
 pub(crate) mod resource;
+pub(crate) mod watch;
 
 pub(crate) use kubeconfig::access_from;
 pub use kubeconfig::access_from_kubeconfig;

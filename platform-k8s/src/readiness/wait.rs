@@ -6,8 +6,8 @@ use super::{
 };
 use crate::connection::{
     api::Api,
-    error::from_kube,
     resource::{Discovery, Resource},
+    watch,
 };
 use futures::stream::{BoxStream, SelectAll, StreamExt};
 use kube::{
@@ -193,15 +193,7 @@ impl Waiting<'_> {
                     watcher::Error::InitialListFailed(kube::Error::Api(status))
                         | watcher::Error::WatchStartFailed(kube::Error::Api(status)) if status.code == 401
                 );
-                let error = match error {
-                    watcher::Error::InitialListFailed(e)
-                    | watcher::Error::WatchStartFailed(e)
-                    | watcher::Error::WatchFailed(e) => from_kube(e),
-                    watcher::Error::WatchError(status) => from_kube(kube::Error::Api(status)),
-                    error @ watcher::Error::NoResourceVersion => {
-                        Error::new(ErrorKind::Unavailable, error.to_string())
-                    }
-                };
+                let error = watch::refused(error);
                 // A rejected credential is asked for anew by the client, once.
                 let renewed = unauthorized && self.rejected.insert(at);
                 // The watch comes back by itself, with back-off; what is refused stays refused.

@@ -12,6 +12,7 @@ use platform_k8s::{
     Kubernetes, access_from_kubeconfig,
     components::{GatewayApi, Traefik},
 };
+use platform_testkit::kubernetes::EmbeddedApi;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -47,7 +48,20 @@ async fn ensure_namespace(client: &Client) {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs kubernetes"]
 async fn a_real_api_server_takes_every_variant_under_strict_validation() {
-    let client = client();
+    takes_every_variant(client()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_embedded_api_takes_every_variant_under_strict_validation() {
+    let api = EmbeddedApi::builder().name("shop-testing").start().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = folder.path().join("kubeconfig");
+    std::fs::write(&kubeconfig, api.kubeconfig()).unwrap();
+    let access = access_from_kubeconfig(&kubeconfig, None, cluster_name()).unwrap();
+    takes_every_variant(Kubernetes::default().connect_kube(&access).unwrap().client()).await;
+}
+
+async fn takes_every_variant(client: Client) {
     ensure_namespace(&client).await;
     let mut taken = 0;
     for variant in variants::all(&target(&["testing", "production"])) {

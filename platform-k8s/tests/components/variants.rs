@@ -38,8 +38,8 @@ impl Variant {
 /// The whole catalogue in all its forms, for a cluster.
 pub(crate) fn all(target: &ComponentTarget) -> Vec<Variant> {
     let plain = components::names().map(|name| match (name, &target.role) {
-        // It sends to the control plane's Kafka, which each other cluster has to be told of.
-        ("fluent-bit", ClusterRole::Environments(_)) => {
+        // They send to the control plane's Kafka, which each other cluster has to be told of.
+        ("fluent-bit" | "platform-agent", ClusterRole::Environments(_)) => {
             json!({"name": name, "settings": {"brokers": "203.0.113.7:30090"}})
         }
         _ => json!({"name": name}),
@@ -114,6 +114,24 @@ fn documents() -> Vec<Value> {
         json!({"name": "traefik", "replicas": 2, "settings": {"exposure": {"nodePort": {"http": 30080, "https": 30443}}}}),
         json!({"name": "traefik", "settings": {"exposure": {"internal": {}}, "class": "inside", "defaultClass": false}}),
         json!({"name": "traefik", "settings": {"exposure": {"loadBalancer": {}}}}),
+        json!({
+            "name": "platform-agent", "resources": {"platform-agent": small}, "images": {"platform-agent": "registry.example.com/agent:1"},
+            "settings": {
+                "brokers": "203.0.113.7:30090,203.0.113.8:30090", "compression": "zstd", "exclude": ["/var/log/containers/noisy-*.log"],
+                "multiline": {"rule": {"start": "^\\d{4}-\"': #"}, "maxBytes": 65536, "flushAfter": "1s500ms"},
+                "scrape": {"enabled": false, "interval": "1m"}, "bufferMebibytes": 512, "whenFull": "drop-oldest",
+            },
+        }),
+        json!({"name": "platform-agent", "settings": {"brokers": "[::1]:9092", "multiline": {"rule": "stack-traces"}}}),
+        json!({
+            "name": "platform-ingester", "replicas": 3, "resources": {"platform-ingester": small},
+            "settings": {
+                "brokers": "kafka.example.com:9092", "group": "two", "environments": ["testing", "shared"],
+                "elasticsearch": {"url": "https://elasticsearch.example.com:9200", "certificateSecret": "elasticsearch-tls"},
+                "batchMebibytes": 16, "batchWait": "250ms", "concurrency": 8, "deadLetters": "dead.letters",
+            },
+        }),
+        json!({"name": "platform-ingester", "settings": {"elasticsearch": {"security": false}}}),
         json!({"name": "node-exporter", "scope": "environments", "resources": {"node-exporter": small}}),
         json!({"name": "kube-state-metrics", "images": {"kube-state-metrics": "registry.example.com/ksm:1"}}),
     ]

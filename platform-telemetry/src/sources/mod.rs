@@ -27,10 +27,10 @@ pub(crate) use ticking::every;
 
 pub use events::{TracingLayer, TracingSource, TracingStats, tracing_source};
 pub use host::{HostSource, HostSourceBuilder};
-pub use kubernetes::{ClusterStateSource, ClusterStateSourceBuilder};
+pub use kubernetes::{ClusterStateSource, ClusterStateSourceBuilder, PodMetadata, PodMetadataBuilder};
 pub use process::ProcessSource;
 pub use scrape::{
     ACCEPT, ClusterScrapeSource, ClusterScrapeSourceBuilder, ScrapeSource, ScrapeSourceBuilder,
 };
 pub use staleness::{STALE, is_stale};
-pub use tail::{FileTail, FileTailBuilder, StartAt, TailStats};
+pub use tail::{FileTail, FileTailBuilder, LogFormat, StartAt, TailStats};

@@ -15,7 +15,7 @@ use platform_core::{
 };
 use platform_telemetry::{
     pipeline::Pipeline,
-    sources::{ClusterScrapeSource, ClusterStateSource, is_stale},
+    sources::{ClusterScrapeSource, ClusterStateSource, PodMetadata, is_stale},
 };
 use platform_testkit::kubernetes::EmbeddedApi;
 use serde_json::{Value, json};
@@ -27,6 +27,7 @@ use std::{
     },
     time::Duration,
 };
+use tokio_util::sync::CancellationToken;
 
 /// Reads an embedded API server over HTTP. The sources list, and read pods, which are simulated: a server of the test answers for them.
 #[derive(Debug)]
@@ -310,4 +311,51 @@ async fn annotated_pods_are_scraped_until_they_are_gone() {
     eventually("nothing of it is left", || latest("up").is_some_and(|s| is_stale(s.value))).await;
     pipeline.shutdown(PATIENCE).await.unwrap();
     api.stop().await;
+}
+
+#[tokio::test]
+async fn pods_are_listed_where_a_cluster_tells_no_changes() {
+    let api = EmbeddedApi::builder().name("shop").start().await.unwrap();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let post = reqwest::Method::POST;
+    for (name, environment) in [("team", "testing"), ("odd", "nowhere")] {
+        let labels = json!({"platform.dev/environment": environment});
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}});
+        send(&api, &client, post.clone(), "api/v1/namespaces", Some(namespace)).await;
+        let deployments = format!("apis/apps/v1/namespaces/{name}/deployments");
+        send(&api, &client, post.clone(), &deployments, Some(deployment())).await;
+    }
+    let name = ClusterName::new("shop").unwrap();
+    let reader = Reader { name, url: api.url(), client, exporter: None };
+    let all = ListOptions::all();
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let mut found = reader.list("v1", "Pod", &all).await.unwrap();
+    while found.len() < 4 {
+        assert!(tokio::time::Instant::now() < deadline, "no pods");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        found = reader.list("v1", "Pod", &all).await.unwrap();
+    }
+    let metadata = PodMetadata::builder(Arc::new(reader))
+        .environments(["testing"])
+        .pod_label("app", "application")
+        .build();
+    let shutdown = CancellationToken::new();
+    let running = {
+        let (metadata, shutdown) = (metadata.clone(), shutdown.clone());
+        tokio::spawn(async move { metadata.run(&shutdown).await })
+    };
+    for pod in &found {
+        let of = |field: &str| pod["metadata"][field].as_str().unwrap();
+        let labels = || metadata.labels(of("namespace"), of("name"), Some(of("uid")));
+        eventually("the pod is known", || labels().is_some()).await;
+        let labels = labels().unwrap();
+        assert_eq!(labels.get("application"), Some("web"));
+        // An environment that the cluster does not have is not believed.
+        assert_eq!(labels.get("environment"), (of("namespace") == "team").then_some("testing"));
+        assert_eq!(metadata.labels(of("namespace"), of("name"), None), Some(labels));
+    }
+    shutdown.cancel();
+    running.await.unwrap();
 }

@@ -9,6 +9,9 @@ pub(super) const CREDENTIALS: &str = "elasticsearch-credentials";
 pub(crate) const KIBANA_USER: &str = "kibana_system";
 /// The account that Logstash writes with.
 pub(crate) const LOGSTASH_USER: &str = "platform_logstash";
+/// The account that the platform's own ingester works with, and its key in the Secret with the passwords.
+pub(crate) const INGESTER_USER: &str = "platform_ingester";
+pub(crate) const INGESTER_KEY: &str = "ingester";
 /// Where callers have the certificate that the server's is checked with.
 pub(crate) const CERTIFICATES: &str = "/etc/elasticsearch-certificates";
 

@@ -8,7 +8,7 @@ mod tests;
 
 pub use access::ElasticsearchAccess;
 
-pub(super) use access::{KIBANA_USER, LOGSTASH_USER, Secured};
+pub(super) use access::{INGESTER_KEY, INGESTER_USER, KIBANA_USER, LOGSTASH_USER, Secured};
 pub(super) use setup::CLIENT;
 
 use super::frame::{
@@ -22,10 +22,11 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// [Elasticsearch](https://www.elastic.co/elasticsearch): one node or three and more, each with all roles, on port 9200 of its Service. A Job
-/// writes the index templates of the platform's documents, the account that Logstash writes with and the password of Kibana's.
+/// writes the index templates of the platform's documents, the accounts that Logstash and the platform's own ingester write with and the password of
+/// Kibana's.
 ///
 /// Its passwords come from a Secret that must be there: `elasticsearch-credentials` in the platform's namespace, with the keys `elastic`, `kibana` and
-/// `logstash`. Until it is, its pods cannot start and say so:
+/// `logstash`; with `ingester` too, there is an account for the platform's own ingester. Until it is, its pods cannot start and say so:
 ///
 /// ```sh
 /// kubectl create secret generic elasticsearch-credentials --namespace platform-system \
@@ -209,6 +210,8 @@ impl ElasticsearchSettings {
             for (variable, key) in [("KIBANA_PASSWORD", "kibana"), ("LOGSTASH_PASSWORD", "logstash")] {
                 container = container.env_from_secret(variable, &self.credentials_secret, key);
             }
+            let secret = &self.credentials_secret;
+            container = container.env_from_secret_if_there("INGESTER_PASSWORD", secret, INGESTER_KEY);
         }
         Ok(pod.container(container))
     }

@@ -1,6 +1,6 @@
 //! What a Job writes into Elasticsearch once it answers: index templates, accounts.
 
-use super::{KIBANA_USER, LOGSTASH_USER};
+use super::{INGESTER_USER, KIBANA_USER, LOGSTASH_USER};
 use crate::components::frame::Configuration;
 use platform_core::{
     Result,
@@ -14,6 +14,8 @@ pub(super) const FILES: &str = "/etc/platform-setup";
 
 /// The role of who writes documents.
 const WRITER: &str = "platform_writer";
+/// The role of who brings along where documents go, too.
+const INGESTER: &str = "platform_ingester";
 
 /// Talks to the server with the password and the certificate of the environment. A password is given by a file and not by an argument,
 /// which others could see.
@@ -59,6 +61,12 @@ pub(super) fn files(name: &str, retention: Duration, security: bool) -> Result<C
             "indices": [{"names": streams, "privileges": ["auto_configure", "create_doc"]}],
         });
         files = files.json("role.json", &role)?;
+        let ingester = json!({
+            "cluster": ["manage_index_templates", "monitor"],
+            // It makes streams and indexes, and drops those that are too old; it changes no document.
+            "indices": [{"names": streams, "privileges": ["auto_configure", "create_doc", "manage"]}],
+        });
+        files = files.json("ingester.json", &ingester)?;
     }
     Ok(files)
 }
@@ -91,7 +99,12 @@ fn script(security: bool) -> String {
              printf '{{\"password\": \"%s\", \"roles\": [\"{WRITER}\"]}}' \"$(quoted \"$LOGSTASH_PASSWORD\")\" |\n  \
                must PUT \"$ELASTICSEARCH_URL/_security/user/{LOGSTASH_USER}\" --header \"$json\" --data-binary @-\n\
              printf '{{\"password\": \"%s\"}}' \"$(quoted \"$KIBANA_PASSWORD\")\" |\n  \
-               must POST \"$ELASTICSEARCH_URL/_security/user/{KIBANA_USER}/_password\" --header \"$json\" --data-binary @-\n"
+               must POST \"$ELASTICSEARCH_URL/_security/user/{KIBANA_USER}/_password\" --header \"$json\" --data-binary @-\n\
+             if [ -n \"${{INGESTER_PASSWORD:-}}\" ]; then\n  \
+               must PUT \"$ELASTICSEARCH_URL/_security/role/{INGESTER}\" --header \"$json\" --data-binary \"@$files/ingester.json\"\n  \
+               printf '{{\"password\": \"%s\", \"roles\": [\"{INGESTER}\"]}}' \"$(quoted \"$INGESTER_PASSWORD\")\" |\n    \
+                 must PUT \"$ELASTICSEARCH_URL/_security/user/{INGESTER_USER}\" --header \"$json\" --data-binary @-\n\
+             fi\n"
         );
     }
     script

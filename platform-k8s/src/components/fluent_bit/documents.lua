@@ -4,7 +4,7 @@ local FIRST_WORDS = 8
 
 local floor, format = math.floor, string.format
 
--- Bytes that are no UTF-8 become U+FFFD, one for each: JSON has no others.
+-- Bytes that are no UTF-8 become U+FFFD, one for each broken character: JSON has no others.
 local function utf8(text)
   if not text:find("[\128-\255]") then return text end
   local parts, at, length = {}, 1, #text
@@ -18,8 +18,16 @@ local function utf8(text)
       or text:match("^\240[\144-\191][\128-\191][\128-\191]", at)
       or text:match("^[\241-\243][\128-\191][\128-\191][\128-\191]", at)
       or text:match("^\244[\128-\143][\128-\191][\128-\191]", at)
+    -- What begins like a character, as far as it does, is one that is broken.
+    local broken = not whole
+      and (text:match("^\224[\160-\191]", at)
+        or text:match("^[\225-\236\238\239][\128-\191]", at)
+        or text:match("^\237[\128-\159]", at)
+        or text:match("^\240[\144-\191][\128-\191]?", at)
+        or text:match("^[\241-\243][\128-\191][\128-\191]?", at)
+        or text:match("^\244[\128-\143][\128-\191]?", at))
     parts[#parts + 1] = whole or "\239\191\189"
-    at = at + (whole and #whole or 1)
+    at = at + #(whole or broken or "x")
   end
   return table.concat(parts)
 end
@@ -69,6 +77,24 @@ end
 local SYSLOG = { [0] = "fatal", "fatal", "fatal", "error", "warn", "info", "info", "debug" }
 local KLOG = { I = "info", W = "warn", E = "error", F = "fatal" }
 
+local MONTHS = {
+  Jan = 1, Feb = 1, Mar = 1, Apr = 1, May = 1, Jun = 1, Jul = 1, Aug = 1, Sep = 1, Oct = 1, Nov = 1, Dec = 1,
+}
+
+-- What follows the time that a text begins with: RFC 3339 in its usual forms, or RFC 3164. A text without one is all that follows.
+local function behind_time(text)
+  local open = text:gsub("^%[", "", 1)
+  local date = open:match("^%d%d%d%d[%-/]%d%d[%-/]%d%d[Tt ]%d%d:%d%d:%d%d")
+  if date then
+    local at = #date + 1
+    at = at + #(open:match("^[%.,]%d+", at) or "")
+    local zone = open:match("^[Zz]", at) or open:match("^[+-]%d%d:%d%d", at) or open:match("^[+-]%d%d%d%d", at)
+    return open:sub(at + #(zone or ""))
+  end
+  if MONTHS[open:sub(1, 3)] and open:match("^%a%a%a [ %d]%d %d%d:%d%d:%d%d") then return open:sub(16) end
+  return text
+end
+
 -- The severity of a line, by the rules of the platform's own agent.
 local function severity(line, structured)
   if type(structured) == "table" then
@@ -77,12 +103,17 @@ local function severity(line, structured)
   end
   if line:sub(1, 1) == "{" then return "info" end
   local priority, rest = line:match("^<(%d+)>(.*)$")
-  if priority and tonumber(priority) < 192 then return SYSLOG[tonumber(priority) % 8] end
-  rest = line
-  local letter = rest:match("^([IWEF])%d%d%d%d %d%d:%d%d:%d%d")
-  if letter then return KLOG[letter] end
-  -- A time at the beginning is no word; one in the middle does no harm.
-  rest = rest:gsub("^%[?%d%d%d%d[%-/]%d%d[%-/]%d%d[Tt ]%d%d:%d%d:%d%d[%.,]?%d*[Zz]?", "", 1)
+  if priority and tonumber(priority) < 192 then
+    priority, rest = SYSLOG[tonumber(priority) % 8], rest:gsub("^1 ", "", 1)
+  else
+    priority, rest = nil, line
+  end
+  local letter, month, day, hour, minute = rest:match("^([IWEF])(%d%d)(%d%d) (%d%d):(%d%d):%d%d")
+  if letter and month >= "01" and month <= "12" and day >= "01" and day <= "31" and hour < "24" and minute < "60" then
+    return KLOG[letter]
+  end
+  if priority then return priority end
+  rest = behind_time(rest)
   local count = 0
   for word in rest:gmatch("%S+") do
     count = count + 1
@@ -145,14 +176,14 @@ function of_container(tag, timestamp, record)
   local namespace_labels, pod_labels = of_namespace.labels or {}, of_pod.labels or {}
   local labels = { cluster = CLUSTER, stream = record.stream }
   local function set(label, value) if present(value) then labels[label] = value end end
-  set("environment", namespace_labels[ENVIRONMENT_LABEL] or ENVIRONMENT)
+  set("environment", ENVIRONMENTS[namespace_labels[ENVIRONMENT_LABEL] or ""] or ENVIRONMENT)
   set("namespace", of_pod.namespace_name)
   set("pod", of_pod.pod_name)
   set("pod_uid", of_pod.pod_id)
   set("container", of_pod.container_name)
   set("node", of_pod.host)
   set("service", pod_labels[SERVICE_LABEL])
-  return 1, timestamp, log(timestamp, (line:gsub("\n$", "")), record.structured, labels)
+  return 1, timestamp, log(timestamp, (line:gsub("\r?\n?$", "", 1)), record.structured, labels)
 end
 
 local function sample(time, name, labels, value)
@@ -197,6 +228,16 @@ local function with(labels, name, value)
   return more
 end
 
+-- The environment that a namespace belongs to: its name is the environment's, or begins with it. Of two that begin alike, the longer one is meant.
+local function of_namespace(namespace)
+  local found
+  for environment in pairs(ENVIRONMENTS) do
+    local is_of = namespace == environment or (namespace or ""):sub(1, #environment + 1) == environment .. "-"
+    if is_of and (not found or #environment > #found) then found = environment end
+  end
+  return found
+end
+
 -- `TIME NAME{LABELS} = VALUE`, as the output for the standard output writes a metric; nil for anything else.
 local function read_metric(line)
   local day, fraction, rest = line:match("^(%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%d)%.(%d+)Z (.+)$")
@@ -209,7 +250,7 @@ local function read_metric(line)
   end
   labels = name and read_labels(labels)
   if not labels then return nil end
-  labels.cluster, labels.environment = CLUSTER, ENVIRONMENT
+  labels.cluster, labels.environment = CLUSTER, ENVIRONMENT or of_namespace(labels.namespace)
   labels.instance = INSTANCES[labels.job or ""]
   local messages = {}
   local function add(...) messages[#messages + 1] = sample(time, ...) end

@@ -5,18 +5,16 @@ mod script;
 #[cfg(test)]
 mod tests;
 
-use super::frame::{
-    Configuration, Container, ContainerDefaults, Defaults, Frame, Installation, Pod, Program, Service, Tag,
-    http_get, rule,
+use super::{
+    brokers::{brokers, environments, topic_owners},
+    frame::{
+        Configuration, Container, ContainerDefaults, Defaults, Frame, Installation, Pod, Program, Service,
+        Tag, http_get, rule,
+    },
 };
 use crate::labels;
 use configuration::{CONFIGURATION, HTTP_PORT, OWN_JOB, Pipeline, STATE, Scrape};
-use platform_core::{
-    Error, Result,
-    cluster::ClusterRole,
-    component::{ComponentScope, ComponentTarget},
-    telemetry::document::environment_of,
-};
+use platform_core::{Error, Result, component::ComponentScope, telemetry::document::environment_of};
 use script::{Instance, Place};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -104,12 +102,12 @@ impl Program for FluentBitSettings {
 
     fn objects(&self, frame: &Frame<'_>) -> Result<Vec<Value>> {
         self.check()?;
-        let brokers = self.brokers(frame.target)?;
+        let brokers = brokers(self.brokers.as_deref(), frame.target)?;
         let metrics = |scrape: Scrape| if self.metrics { vec![scrape] } else { Vec::new() };
         let pipeline = |reads_containers: bool, scrapes: Vec<Scrape>| Pipeline {
             settings: self,
             brokers: &brokers,
-            environments: environments(frame.target),
+            environments: topic_owners(frame.target),
             reads_containers,
             scrapes,
         };
@@ -129,6 +127,7 @@ impl Program for FluentBitSettings {
         let place = Place {
             cluster: frame.target.cluster.as_str(),
             environment: frame.environment(),
+            environments: environments(frame.target),
             otherwise: environment_of(&frame.target.role),
             instances: vec![
                 (NODE_EXPORTER, Instance::Variable("NODE_NAME")),
@@ -181,24 +180,7 @@ impl FluentBitSettings {
                 "settings.scrapeIntervalSeconds and settings.bufferMebibytes are at least 1",
             ));
         }
-        let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b':' | b',' | b'[' | b']');
-        if let Some(brokers) =
-            self.brokers.as_ref().filter(|text| text.is_empty() || !text.bytes().all(plain))
-        {
-            return Err(Error::invalid(format!(
-                "settings.brokers: {brokers:?} is not like host:port,host:port"
-            )));
-        }
         Ok(())
-    }
-
-    fn brokers(&self, target: &ComponentTarget) -> Result<String> {
-        match (&self.brokers, &target.role) {
-            (Some(brokers), _) => Ok(brokers.clone()),
-            (None, ClusterRole::ControlPlane) => Ok(format!("kafka.{}.svc:9092", target.namespace)),
-            (None, _) => Err(Error::invalid(format!("settings.brokers: {} has no Kafka of its own", target.cluster))
-                .help("name the brokers as that cluster reaches them, for which the component kafka has settings.external")),
-        }
     }
 
     fn pod(
@@ -243,21 +225,6 @@ fn environment(container: Container, name: &str) -> Container {
         .env_from_field("POD_NAME", "metadata.name")
         .env_from_field("POD_NAMESPACE", "metadata.namespace")
         .env_from_field("POD_UID", "metadata.uid")
-}
-
-/// Whose topics it writes to; the first are those of what belongs to no environment.
-fn environments(target: &ComponentTarget) -> Vec<&str> {
-    let otherwise = environment_of(&target.role);
-    let mut all = vec![otherwise];
-    if let ClusterRole::Environments(environments) = &target.role {
-        all.extend(
-            environments
-                .iter()
-                .map(platform_core::name::EnvironmentName::as_str)
-                .filter(|name| *name != otherwise),
-        );
-    }
-    all
 }
 
 /// A workload beside the component's own, whose pods are not its.

@@ -1,9 +1,12 @@
 //! The Lua script that makes documents of records: what Fluent Bit has no filter for.
 
-use platform_core::telemetry::{
-    Severity,
-    document::{
-        LINE_ATTRIBUTES, METRIC_NAME, RESOURCE_ATTRIBUTES, Signal, TRACE_FIELDS, Topic, severity_number,
+use platform_core::{
+    name::EnvironmentName,
+    telemetry::{
+        Severity,
+        document::{
+            LINE_ATTRIBUTES, METRIC_NAME, RESOURCE_ATTRIBUTES, Signal, TRACE_FIELDS, Topic, severity_number,
+        },
     },
 };
 use std::fmt::Write as _;
@@ -22,6 +25,8 @@ pub(super) struct Place<'a> {
     pub(super) cluster: &'a str,
     /// The environment of everything in the cluster, if there is only one.
     pub(super) environment: Option<&'a str>,
+    /// The environments of the cluster: a namespace's label that names none of them is not believed, for only these have topics.
+    pub(super) environments: &'a [EnvironmentName],
     /// Under which name telemetry of no environment goes.
     pub(super) otherwise: &'a str,
     /// The label `instance` of each job's series: a text, or a variable of the pod's environment.
@@ -46,6 +51,9 @@ pub(super) fn script(place: &Place<'_>) -> String {
     };
     constant("CLUSTER", text(place.cluster));
     constant("ENVIRONMENT", place.environment.map_or("nil".to_owned(), text));
+    let environments: Vec<(&str, &str)> =
+        place.environments.iter().map(|name| (name.as_str(), name.as_str())).collect();
+    constant("ENVIRONMENTS", table(&environments));
     constant("OTHERWISE", text(place.otherwise));
     constant("ENVIRONMENT_LABEL", text(place.environment_label));
     constant("SERVICE_LABEL", text(place.service_label));

@@ -1,7 +1,7 @@
 use super::*;
 use platform_core::{
     cluster::ClusterRole,
-    component::Component,
+    component::{Component, ComponentTarget},
     name::{ClusterName, EnvironmentName, Namespace, PlatformName},
 };
 

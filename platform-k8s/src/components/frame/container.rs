@@ -65,6 +65,12 @@ impl Container {
         self.push("env", json!({"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}))
     }
 
+    /// An environment variable with a key of a Secret, where it is there.
+    pub(crate) fn env_from_secret_if_there(self, name: &str, secret: &str, key: &str) -> Self {
+        let source = json!({"secretKeyRef": {"name": secret, "key": key, "optional": true}});
+        self.push("env", json!({"name": name, "valueFrom": source}))
+    }
+
     /// An environment variable with a field of the pod: `metadata.name`.
     pub(crate) fn env_from_field(self, name: &str, path: &str) -> Self {
         let field = json!({"fieldRef": {"apiVersion": "v1", "fieldPath": path}});

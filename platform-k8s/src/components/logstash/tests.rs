@@ -1,4 +1,7 @@
-use super::{syntax::Pipeline, *};
+use super::{
+    syntax::{Pipeline, Plugin, Setting, Statement},
+    *,
+};
 use platform_core::{
     Quantity,
     cluster::ClusterRole,
@@ -286,4 +289,252 @@ fn what_cannot_be_is_refused() {
     assert!(
         error(LogstashSettings { elasticsearch, ..default() }, 10).contains("settings.elasticsearch.url")
     );
+}
+
+/// What the filters of a pipeline do to an event, by their manuals: `dissect`, `mutate` with `replace` and `remove_field`, `fingerprint`, `ruby` with the script of
+/// dead letters, and conditions. An event is its fields, and `@metadata` among them, which no output writes.
+mod machine {
+    use super::*;
+    use platform_core::telemetry::document::{METRIC_NAME, Signal};
+
+    pub(super) fn filter(statements: &[Statement], event: &mut Value) {
+        for statement in statements {
+            match statement {
+                Statement::Plugin(plugin) => run(plugin, event),
+                Statement::If { branches, otherwise } => {
+                    let taken = branches.iter().find(|(condition, _)| holds(condition, event));
+                    filter(taken.map_or(otherwise, |(_, then)| then), event);
+                }
+            }
+        }
+    }
+
+    /// The output that an event goes to.
+    pub(super) fn output<'a>(statements: &'a [Statement], event: &Value) -> &'a Plugin {
+        match statements {
+            [Statement::Plugin(plugin)] => plugin,
+            [Statement::If { branches, otherwise }] => {
+                let taken = branches.iter().find(|(condition, _)| holds(condition, event));
+                output(taken.map_or(otherwise, |(_, then)| then), event)
+            }
+            other => panic!("no one output: {other:?}"),
+        }
+    }
+
+    /// `[a][b]` as a JSON pointer.
+    fn pointer(reference: &str) -> String {
+        let names = reference.trim_start_matches('[').trim_end_matches(']').split("][");
+        names.map(|name| format!("/{}", name.replace('/', "~1"))).collect()
+    }
+
+    /// `%{[a][b]}` in a text.
+    pub(super) fn filled(text: &str, event: &Value) -> String {
+        let mut filled = String::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("%{") {
+            let (reference, after) = after.split_once('}').unwrap();
+            let value =
+                event.pointer(&pointer(reference)).unwrap_or_else(|| panic!("no {reference} in {event}"));
+            filled.push_str(before);
+            filled.push_str(value.as_str().map_or_else(|| value.to_string(), str::to_owned).as_str());
+            rest = after;
+        }
+        filled + rest
+    }
+
+    fn put(event: &mut Value, reference: &str, value: Value) {
+        let mut at = event;
+        for name in reference.trim_start_matches('[').trim_end_matches(']').split("][") {
+            if !at[name].is_object() && at.get(name).is_none() {
+                at[name] = json!({});
+            }
+            at = &mut at[name];
+        }
+        *at = value;
+    }
+
+    fn run(plugin: &Plugin, event: &mut Value) {
+        for (option, setting) in &plugin.options {
+            match (plugin.name, *option, setting) {
+                ("dissect", "mapping", Setting::Map(map)) => {
+                    let [(field, pattern)] = map.as_slice() else { panic!("{map:?}") };
+                    let text = event.pointer(&pointer(field)).unwrap().as_str().unwrap().to_owned();
+                    let names: Vec<&str> =
+                        pattern.split('.').map(|one| one.trim_matches(['%', '{', '}'])).collect();
+                    // The last takes what is left.
+                    for (name, value) in
+                        names.iter().zip(text.splitn(names.len(), '.')).filter(|(name, _)| !name.is_empty())
+                    {
+                        put(event, name, value.into());
+                    }
+                }
+                ("mutate", "replace", Setting::Map(map)) => {
+                    for (field, text) in map {
+                        let value = filled(text, event);
+                        put(event, field, value.into());
+                    }
+                }
+                ("mutate", "remove_field", Setting::List(names)) => {
+                    let Value::Object(fields) = event else { panic!("no event") };
+                    for name in names {
+                        fields.remove(name);
+                    }
+                }
+                ("fingerprint", "source", Setting::List(sources)) => {
+                    let joined: Vec<String> = sources
+                        .iter()
+                        .map(|source| event.pointer(&pointer(source)).unwrap().to_string())
+                        .collect();
+                    put(event, "[@metadata][id]", joined.join("|").into());
+                }
+                ("fingerprint", ..) => {}
+                ("ruby", "path", Setting::Text(_)) => {
+                    let original = event.get("message").cloned().unwrap_or_else(|| event.to_string().into());
+                    let (reason, kafka) =
+                        (event["@metadata"]["reason"].clone(), event["@metadata"]["kafka"].clone());
+                    let kept = json!({"@metadata": event["@metadata"], "@timestamp": event["@timestamp"]});
+                    *event = kept;
+                    event["original"] = original;
+                    event["reason"] = reason;
+                    event["source"] = json!({"topic": kafka["topic"], "partition": kafka["partition"], "offset": kafka["offset"]});
+                }
+                (name, option, _) => panic!("{name} {option} is not known to this test"),
+            }
+        }
+    }
+
+    /// The conditions that the pipelines have.
+    fn holds(condition: &str, event: &Value) -> bool {
+        let is_there = |reference: &str| {
+            !matches!(event.pointer(&pointer(reference)), None | Some(Value::Null | Value::Bool(false)))
+        };
+        if let Some((left, right)) = condition.split_once(" and ") {
+            return holds(left, event) && holds(right.trim_matches(['(', ')']), event);
+        }
+        if let Some((left, right)) = condition.split_once(" or ") {
+            return holds(left, event) || holds(right, event);
+        }
+        if let Some((field, text)) = condition.split_once(" == ") {
+            return event.pointer(&pointer(field)).and_then(Value::as_str) == Some(text.trim_matches('"'));
+        }
+        if let Some((text, field)) = condition.split_once(" in ") {
+            let found = event.pointer(&pointer(field)).and_then(Value::as_array);
+            return found.is_some_and(|list| list.iter().any(|one| one == text.trim_matches('"')));
+        }
+        match condition.strip_prefix('!') {
+            Some(field) => !is_there(field),
+            None => is_there(condition),
+        }
+    }
+
+    /// An event as the input for Kafka with its codec makes it of a message: the fields of the object, `@version`, and where it was read; of what is no object of
+    /// JSON, the text as `message` and a tag.
+    pub(super) fn read(topic: &str, message: &str) -> Value {
+        let mut event: Value = match serde_json::from_str(message) {
+            Ok(object @ Value::Object(_)) => object,
+            _ => {
+                json!({"@timestamp": "2026-01-01T00:00:00.000Z", "message": message, "tags": ["_jsonparsefailure"]})
+            }
+        };
+        event["@version"] = "1".into();
+        event["@metadata"] = json!({"kafka": {"topic": topic, "partition": 3, "offset": 41}});
+        event
+    }
+
+    #[test]
+    fn references_are_looked_up() {
+        let mut event = json!({"labels": {METRIC_NAME: "up"}});
+        put(&mut event, "[@metadata][signal]", Signal::Metrics.as_str().into());
+        assert!(holds("[@metadata][signal] == \"metrics\" and (![labels][x] or ![metrics])", &event));
+        assert!(!holds("![labels][__name__]", &event));
+        assert_eq!(filled("a-%{[labels][__name__]}-%{[@metadata][signal]}", &event), "a-up-metrics");
+    }
+}
+
+fn pipeline() -> Pipeline {
+    let settings = LogstashSettings::default();
+    let component = Logstash::new().unwrap();
+    let here = target();
+    let frame = Frame::new(LogstashSettings::DEFAULTS, &component.spec, "9.4.3", &here).unwrap();
+    pipelines::documents(&settings, "k:1", &Secured { access: &settings.elasticsearch, frame: &frame })
+}
+
+#[test]
+fn a_document_goes_through_as_it_came_and_what_is_none_becomes_a_dead_letter() {
+    use platform_core::{
+        clock::Timestamp,
+        telemetry::{
+            Labels, LogRecord, MetricKind, Sample, Severity,
+            document::{self, Signal, Topic},
+        },
+    };
+    let pipeline = pipeline();
+    let run = |topic: &str, message: &str| {
+        let mut event = machine::read(topic, message);
+        machine::filter(&pipeline.filter, &mut event);
+        let output = machine::output(&pipeline.output, &event);
+        let option = |name: &str| {
+            let found = output.options.iter().find(|(option, _)| *option == name)?;
+            let Setting::Text(text) = &found.1 else { panic!("{name} is no text") };
+            Some(machine::filled(text, &event))
+        };
+        let places = [option("index"), option("document_id"), option("topic_id")];
+        event.as_object_mut().unwrap().remove("@metadata");
+        (output.name, places, event)
+    };
+    let labels = [
+        ("environment", "testing"),
+        ("cluster", "c"),
+        ("pod", "api1-7d"),
+        ("k8s.odd", "a.b"),
+        ("trace_id", "0af7"),
+    ];
+    let log = document::log(
+        &LogRecord {
+            timestamp: Timestamp::from_millis(1_764_108_000_123),
+            severity: Severity::Warn,
+            body: "%{[body]} and \"quotes\"\n".into(),
+            labels: labels.into_iter().collect(),
+        },
+        "shared",
+    );
+    let metric = document::metric(
+        &Sample {
+            metric: "node_load1".into(),
+            labels: Labels::from_iter([("environment", "testing"), ("job", "node-exporter")]),
+            timestamp: Timestamp::from_millis(1_764_108_000_123),
+            value: 1.62,
+            kind: MetricKind::Gauge,
+        },
+        "shared",
+    )
+    .unwrap();
+    for (signal, document) in [(Signal::Logs, &log), (Signal::Metrics, &metric)] {
+        let (output, [index, id, _], stored) = run(&Topic::of(signal).name("testing"), &document.to_string());
+        assert_eq!((output, &stored), ("elasticsearch", document), "the same by field");
+        assert_eq!(index.unwrap(), document::data_stream(signal, "testing"));
+        // A line's id is where it was read; a sample's is made of itself by the server.
+        assert_eq!(id.is_some(), signal == Signal::Logs);
+        document::check(signal, &stored).unwrap();
+        // Whatever a document says of itself, it goes where its topic says.
+        let (_, [index, ..], stored) = run(&Topic::of(signal).name("production"), &document.to_string());
+        assert_eq!(stored["data_stream"]["namespace"], "production");
+        assert_eq!(index.unwrap(), document::data_stream(signal, "production"));
+    }
+    let wrong = log.to_string();
+    for (topic, message, reason) in [
+        ("testing.logs.v1", "no json", "it is not JSON"),
+        (
+            "testing.logs.v1",
+            "{\"@timestamp\":\"2026-01-01T00:00:00.000Z\"}",
+            "it has not the fields of a log record",
+        ),
+        ("testing.metrics.v1", wrong.as_str(), "it has not the fields of a sample"),
+    ] {
+        let (output, [_, _, topic], letter) = run(topic, message);
+        assert_eq!((output, topic.as_deref()), ("kafka", Some("testing.dlq.v1")));
+        assert_eq!(letter["reason"], reason);
+        assert_eq!(letter["source"]["offset"], 41);
+        assert!(letter["original"].as_str().is_some_and(|original| !original.is_empty()));
+    }
 }

@@ -1,10 +1,13 @@
 //! The state of a cluster, in the names of kube-state-metrics, and its Events.
 
 mod events;
+mod metadata;
 mod object;
 mod pods;
 mod resources;
 mod workloads;
+
+pub use metadata::{PodMetadata, PodMetadataBuilder};
 
 use super::{
     every,

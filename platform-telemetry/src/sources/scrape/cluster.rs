@@ -40,7 +40,7 @@ const CONCURRENCY: usize = 16;
 ///   kube-state-metrics, which bear none. `prometheus.io/port` is its port (default: the one that a
 ///   container calls `metrics`), `prometheus.io/path` its path (`/metrics`), `prometheus.io/scheme` `http` or `https`.
 /// - Samples bear `job` (the pod's `app.kubernetes.io/name`, or its first container's name), `instance` (address and port), `namespace`,
-///   `pod`, `node`, `cluster` and the labels given; labels in conflict become `exported_NAME`. Those of kube-state-metrics win, since it
+///   `pod`, `node`, `cluster` and the labels given; those of the platform's exporters only `job` and `instance` (the node, the Service) besides; labels in conflict become `exported_NAME`. Those of kube-state-metrics win, since it
 ///   speaks for others. What a sample's `namespace` says is then labelled as [`namespace_labels`](ClusterScrapeSourceBuilder::namespace_labels) says.
 /// - Reports (`up` and others), limits, malformed lines and stale series are as with [`ScrapeSource`](super::ScrapeSource). A pod that is gone
 ///   ends all its series.

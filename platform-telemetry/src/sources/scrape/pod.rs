@@ -13,7 +13,7 @@ const EXPORTERS: [&str; 2] = ["node-exporter", SPEAKS_FOR_OTHERS];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PodTarget {
     pub(super) request: ProxyRequest,
-    /// `job`, `instance`, `namespace`, `pod`, `node` and the labels given.
+    /// `job`, `instance`, `namespace`, `pod`, `node` and the labels given; of an exporter of the platform, the first two.
     pub(super) labels: Labels,
     /// Whether labels of its samples win over its own.
     pub(super) honor_labels: bool,
@@ -38,13 +38,21 @@ impl PodTarget {
         }
         let port = annotation("port").map(str::to_owned).or_else(|| metrics_port(pod))?;
         let job = application.or_else(|| text("/spec/containers/0/name"))?;
-        let own = Labels::from_iter([
-            ("job", job),
-            ("instance", &format!("{}:{port}", text("/status/podIP")?)),
-            ("namespace", namespace),
-            ("pod", name),
-            ("node", text("/spec/nodeName").unwrap_or_default()),
-        ]);
+        let node = text("/spec/nodeName").unwrap_or_default();
+        let own = match job {
+            // They tell of nodes and of other objects, and not of the pods that they are.
+            SPEAKS_FOR_OTHERS if is_exporter => {
+                Labels::from_iter([("job", job), ("instance", &format!("{job}.{namespace}.svc:{port}"))])
+            }
+            _ if is_exporter => Labels::from_iter([("job", job), ("instance", node)]),
+            _ => Labels::from_iter([
+                ("job", job),
+                ("instance", &format!("{}:{port}", text("/status/podIP")?)),
+                ("namespace", namespace),
+                ("pod", name),
+                ("node", node),
+            ]),
+        };
         let request = ProxyRequest::pod(namespace, name)
             .port(port)
             .tls(annotation("scheme") == Some("https"))
@@ -108,7 +116,14 @@ mod tests {
         exporter["metadata"]["namespace"] = SYSTEM_NAMESPACE.into();
         assert_eq!(of(&exporter), None);
         exporter["metadata"]["labels"]["app.kubernetes.io/name"] = SPEAKS_FOR_OTHERS.into();
-        assert!(of(&exporter).is_some_and(|target| target.honor_labels));
+        let target = of(&exporter).unwrap();
+        let instance = r#"{cluster="c",instance="kube-state-metrics.platform-system.svc:9100",job="kube-state-metrics"}"#;
+        assert_eq!((target.labels.to_string().as_str(), target.honor_labels), (instance, true));
+        exporter["metadata"]["labels"]["app.kubernetes.io/name"] = "node-exporter".into();
+        assert_eq!(
+            of(&exporter).unwrap().labels.to_string(),
+            r#"{cluster="c",instance="n1",job="node-exporter"}"#
+        );
         let mut ending = pod(&json!({"prometheus.io/scrape": "true"}));
         ending["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
         assert_eq!(of(&ending), None);

@@ -1,5 +1,6 @@
 //! How far files were read, kept across restarts.
 
+use super::assembly::Marks;
 use platform_core::{Error, ErrorKind, Result, clock::Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{
@@ -54,11 +55,22 @@ pub(super) struct Position {
     pub(super) offset: u64,
     pub(super) head: Fingerprint,
     pub(super) tail: Fingerprint,
+    /// Where each stream is to be read on, where one is ahead of another that has something unfinished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) streams: Option<Marks>,
+    /// The file that its path led to, where that is a link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) resolved: Option<PathBuf>,
     /// When it was last written down.
     pub(super) seen: Timestamp,
 }
 
 impl Position {
+    /// Where to read on, and from where each stream.
+    pub(super) fn resumption(&self) -> (u64, Marks) {
+        (self.offset, self.streams.unwrap_or_default())
+    }
+
     /// Whether `file` has what this position says: the same beginning, and the same bytes before the offset.
     pub(super) fn fits(&self, file: &File) -> io::Result<bool> {
         let offset = usize::try_from(self.offset).unwrap_or(usize::MAX);
@@ -124,7 +136,7 @@ impl Checkpoint {
 
     /// Whether both say the same but for when.
     pub(super) fn same_positions(&self, other: &Self) -> bool {
-        let key = |p: &Position| (p.identity, p.path.clone(), p.offset, p.head, p.tail);
+        let key = |p: &Position| (p.identity, p.path.clone(), p.offset, p.streams, p.head, p.tail);
         self.patterns == other.patterns && self.files.iter().map(key).eq(other.files.iter().map(key))
     }
 
@@ -213,6 +225,8 @@ mod tests {
             offset: 4,
             head: Fingerprint::of(b"one\n"),
             tail: tail_fingerprint(&file, 4).unwrap(),
+            streams: None,
+            resolved: None,
             seen: Timestamp::default(),
         };
         assert!(position.fits(&file).unwrap());

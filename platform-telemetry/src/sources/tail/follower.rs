@@ -1,10 +1,13 @@
 //! One file that is followed.
 
 use super::{
+    assembly::{Assembler, Assembling, Entry, Marks},
     checkpoint::{
         Fingerprint, HEAD_BYTES, Identity, Position, TAIL_BYTES, read_exactly, tail_bytes, tail_fingerprint,
     },
-    lines::{Line, LineDecoder},
+    format::LogFormat,
+    lines::LineDecoder,
+    place::{Place, resolved},
 };
 use platform_core::clock::Timestamp;
 use std::{
@@ -38,13 +41,24 @@ pub(super) struct Follower {
     pub(super) identity: Identity,
     /// Since when its path is another file's or nobody's.
     pub(super) rotated: Option<Instant>,
+    /// The container that it is of.
+    pub(super) place: Option<Place>,
+    /// Since when it is followed.
+    pub(super) opened: Instant,
+    /// Nothing was known of its pod in time.
+    pub(super) is_unknown: bool,
+    /// Where its path led to, if that is another place.
+    resolved: Option<PathBuf>,
     file: File,
     decoder: LineDecoder,
+    assembler: Assembler,
     /// The next byte to read.
     read: u64,
     /// Everything before is durable.
     durable: u64,
     durable_tail: Fingerprint,
+    /// Where each stream is to be read on from there.
+    durable_marks: Marks,
     outstanding: VecDeque<Outstanding>,
     head: Vec<u8>,
     /// The last bytes before `read`.
@@ -64,6 +78,7 @@ struct Outstanding {
     number: u64,
     end: u64,
     tail: Fingerprint,
+    marks: Marks,
     lines: u64,
     outcome: Option<Outcome>,
 }
@@ -86,13 +101,11 @@ pub(super) struct Ticket {
     lines: u64,
 }
 
-/// Lines read together.
+/// What was read together.
 #[derive(Debug)]
 pub(super) struct Chunk {
-    pub(super) lines: Vec<Line>,
+    pub(super) entries: Vec<Entry>,
     pub(super) ticket: Ticket,
-    /// The last of them has no end yet.
-    pub(super) partial: bool,
     pub(super) bytes: u64,
 }
 
@@ -105,12 +118,13 @@ pub(super) struct Settled {
 }
 
 impl Follower {
-    /// Follows `file` from `offset`.
+    /// Follows `file`, that of `place`, from `offset`, behind which each stream is read on at its mark.
     pub(super) fn new(
         path: &Path,
+        place: Option<Place>,
         file: File,
-        offset: u64,
-        line_limit: usize,
+        (offset, marks): (u64, Marks),
+        how: Assembling,
         now: Instant,
     ) -> io::Result<Self> {
         let metadata = file.metadata()?;
@@ -120,10 +134,16 @@ impl Follower {
             name: path.to_string_lossy().into_owned(),
             identity: Identity::of(&metadata),
             rotated: None,
-            decoder: LineDecoder::new(line_limit),
+            place,
+            opened: now,
+            is_unknown: false,
+            resolved: resolved(path),
+            decoder: LineDecoder::new(how.raw_limit()).keeping_cr(how.format == LogFormat::Container),
+            assembler: Assembler::new(how, marks, now),
             read: offset,
             durable: offset,
             durable_tail: tail_fingerprint(&file, offset)?,
+            durable_marks: marks,
             outstanding: VecDeque::new(),
             head: read_exactly(&file, 0, head_len)?,
             tail: tail_bytes(&file, offset)?,
@@ -136,6 +156,11 @@ impl Follower {
             wait_until: None,
             file,
         })
+    }
+
+    /// How its lines are read.
+    pub(super) fn format(&self) -> LogFormat {
+        self.assembler.format()
     }
 
     /// Whether the file was truncated or rewritten since it was last read; then it is read from its beginning.
@@ -158,83 +183,122 @@ impl Follower {
             return Ok(None);
         }
         let unread = seen.saturating_sub(self.read);
-        let held = self.decoder.flush();
+        let mut held = Vec::new();
+        self.give_away_line(now, &mut held);
+        self.assembler.flush_all(&mut held);
         self.generation += 1;
         self.outstanding.clear();
         self.head.clear();
         self.tail.clear();
         (self.read, self.durable, self.durable_tail) = (0, 0, Fingerprint::of(b""));
+        self.durable_marks = Marks::default();
         (self.refusals, self.failures, self.wait_until) = (0, 0, None);
         self.grown = now;
         // Its rest, if there ever was one, went with the truncation.
         self.decoder = self.decoder.fresh();
-        let chunk = held.map(|line| self.issue(vec![line], true, 0)).transpose()?;
+        self.assembler = self.assembler.fresh(self.durable_marks, now);
+        let chunk = if held.is_empty() { None } else { Some(self.issue(held, 0)?) };
         Ok(Some((unread, chunk)))
     }
 
-    /// Reads the next lines; `None` when there are none now.
+    /// Reads what comes next; `None` when there is nothing now.
     ///
-    /// A line without an end is given away once the file has not grown for `grace`.
+    /// A line without an end is given away once the file has not grown for `grace`, and so is what waits for more of its stream.
     pub(super) fn read(&mut self, now: Instant, grace: Duration) -> io::Result<Option<Chunk>> {
         if self.wait_until.is_some_and(|until| now < until) {
             return Ok(None);
         }
         self.wait_until = None;
         let start = self.read;
-        let (mut lines, mut bytes) = (Vec::new(), 0);
+        let (mut entries, mut bytes, mut at_end) = (Vec::new(), 0, false);
         let mut buffer = vec![0; READ_BYTES];
-        while lines.len() < CHUNK_LINES && bytes < CHUNK_BYTES && self.read - start < READ_LIMIT {
+        while entries.len() < CHUNK_LINES && bytes < CHUNK_BYTES && self.read - start < READ_LIMIT {
             let read = match self.file.read_at(&mut buffer, self.read) {
-                Ok(0) => break,
+                Ok(0) => {
+                    at_end = true;
+                    break;
+                }
                 Ok(read) => read,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                 Err(e) => return Err(e),
             };
             let mut rest = buffer.get(..read).unwrap_or_default();
-            while !rest.is_empty() && lines.len() < CHUNK_LINES && bytes < CHUNK_BYTES {
+            while !rest.is_empty() && entries.len() < CHUNK_LINES && bytes < CHUNK_BYTES {
+                let line_start = self.line_start();
                 let (taken, line) = self.decoder.take(rest);
                 let (piece, after) = rest.split_at(taken.min(rest.len()));
                 self.consume(piece);
                 rest = after;
                 if let Some(line) = line {
                     bytes += line.bytes.len();
-                    lines.push(line);
+                    self.assembler.push(line, false, line_start, now, &mut entries);
                 }
             }
         }
         if self.read > start {
             self.grown = now;
         }
-        let mut partial = false;
-        if lines.is_empty() && now.saturating_duration_since(self.grown) >= grace {
-            let held = self.decoder.flush();
-            partial = held.is_some();
-            lines.extend(held);
+        let is_quiet = now.saturating_duration_since(self.grown) >= grace;
+        if entries.is_empty() && is_quiet {
+            self.give_away_line(now, &mut entries);
+        }
+        // What is there already may be the end of what waits.
+        if at_end && (is_quiet || self.decoder.is_empty()) {
+            self.assembler.flush_due(now, &mut entries);
         }
         let read = self.read - start;
-        if lines.is_empty() {
-            // Ends of lines whose text was given away before: nothing to deliver, but durable with what is before them.
-            if self.decoder.is_empty() && self.outstanding.is_empty() && self.durable < self.read {
-                (self.durable, self.durable_tail) = (self.read, Fingerprint::of(&self.tail));
-            }
+        if entries.is_empty() {
+            self.note_nothing()?;
             return Ok(None);
         }
-        self.issue(lines, partial, read).map(Some)
+        self.issue(entries, read).map(Some)
     }
 
-    fn issue(&mut self, lines: Vec<Line>, partial: bool, bytes: u64) -> io::Result<Chunk> {
+    /// Where in the file the line begins that is under way.
+    fn line_start(&self) -> u64 {
+        self.read - self.decoder.held_bytes()
+    }
+
+    /// Takes what is held of an unfinished line for the whole of it.
+    fn give_away_line(&mut self, now: Instant, to: &mut Vec<Entry>) {
+        let start = self.line_start();
+        if let Some(line) = self.decoder.flush() {
+            self.assembler.push(line, true, start, now, to);
+        }
+    }
+
+    /// Where each stream is to be read on, and the least of these.
+    fn resumption(&self) -> (u64, Marks) {
         // What the decoder holds is read, but belongs to a line of a later chunk.
-        let end = self.read - self.decoder.held_bytes();
-        let ticket = Ticket { generation: self.generation, number: self.next, lines: lines.len() as u64 };
+        let marks = self.assembler.marks(self.line_start());
+        (marks.iter().copied().min().unwrap_or_default(), marks)
+    }
+
+    /// Ends of lines whose text was given away before, and lines that were delivered before: nothing to deliver, but durable with what is before
+    /// them.
+    fn note_nothing(&mut self) -> io::Result<()> {
+        let (end, marks) = self.resumption();
+        if self.outstanding.is_empty() && self.durable < end {
+            (self.durable, self.durable_tail) = (end, tail_fingerprint(&self.file, end)?);
+            self.durable_marks = marks;
+        }
+        Ok(())
+    }
+
+    fn issue(&mut self, entries: Vec<Entry>, bytes: u64) -> io::Result<Chunk> {
+        let (end, marks) = self.resumption();
+        let lines = entries.iter().map(|entry| entry.lines).sum();
+        let ticket = Ticket { generation: self.generation, number: self.next, lines };
         self.next += 1;
         self.outstanding.push_back(Outstanding {
             number: ticket.number,
             end,
             tail: tail_fingerprint(&self.file, end)?,
+            marks,
             lines: ticket.lines,
             outcome: None,
         });
-        Ok(Chunk { lines, ticket, partial, bytes })
+        Ok(Chunk { entries, ticket, bytes })
     }
 
     fn consume(&mut self, piece: &[u8]) {
@@ -284,6 +348,7 @@ impl Follower {
     fn advance(&mut self) -> u64 {
         self.outstanding.pop_front().map_or(0, |front| {
             (self.durable, self.durable_tail) = (front.end, front.tail);
+            self.durable_marks = front.marks;
             front.lines
         })
     }
@@ -292,6 +357,7 @@ impl Follower {
     fn rewind(&mut self, now: Instant) -> io::Result<()> {
         self.outstanding.clear();
         self.decoder = self.decoder.fresh();
+        self.assembler = self.assembler.fresh(self.durable_marks, now);
         self.read = self.durable;
         self.tail = tail_bytes(&self.file, self.read)?;
         self.head.truncate(usize::try_from(self.read).unwrap_or(usize::MAX));
@@ -307,6 +373,7 @@ impl Follower {
     pub(super) fn is_finished(&self, now: Instant, idle: Duration) -> bool {
         self.outstanding.is_empty()
             && self.decoder.is_empty()
+            && self.assembler.is_empty()
             && self.wait_until.is_none()
             && now.saturating_duration_since(self.grown) >= idle
     }
@@ -320,6 +387,8 @@ impl Follower {
             offset: self.durable,
             head: Fingerprint::of(self.head.get(..head).unwrap_or_default()),
             tail: self.durable_tail,
+            streams: Some(self.durable_marks).filter(|marks| marks.iter().any(|mark| *mark > self.durable)),
+            resolved: self.resolved.clone(),
             seen,
         }
     }

@@ -3,7 +3,7 @@
 /// A line as it was read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Line {
-    /// Its bytes, without the end of the line.
+    /// Its bytes, without the end of the line: `\n`, and `\r\n` unless the `\r` may belong to what a runtime has split.
     pub(super) bytes: Vec<u8>,
     /// How many more bytes it had beyond the limit.
     pub(super) cut: u64,
@@ -15,13 +15,21 @@ pub(super) struct LineDecoder {
     held: Vec<u8>,
     cut: u64,
     limit: usize,
+    /// A `\r` before the end is no part of it.
+    keeps_cr: bool,
     /// The line so far was given away already: its rest is a line of its own.
     continued: bool,
 }
 
 impl LineDecoder {
     pub(super) fn new(limit: usize) -> Self {
-        Self { held: Vec::new(), cut: 0, limit: limit.max(1), continued: false }
+        Self { held: Vec::new(), cut: 0, limit: limit.max(1), keeps_cr: false, continued: false }
+    }
+
+    /// Leaves a `\r` at the end of lines.
+    pub(super) fn keeping_cr(mut self, keeps: bool) -> Self {
+        self.keeps_cr = keeps;
+        self
     }
 
     /// Takes bytes up to and including the first end of a line; answers how many it took and the line, if one is complete.
@@ -55,7 +63,7 @@ impl LineDecoder {
         }
         self.continued = true;
         let mut bytes = std::mem::take(&mut self.held);
-        if bytes.last() == Some(&b'\r') {
+        if !self.keeps_cr && bytes.last() == Some(&b'\r') {
             bytes.pop();
         }
         Some(Line { bytes, cut: std::mem::take(&mut self.cut) })
@@ -72,7 +80,7 @@ impl LineDecoder {
 
     /// Another that holds nothing.
     pub(super) fn fresh(&self) -> Self {
-        Self::new(self.limit)
+        Self::new(self.limit).keeping_cr(self.keeps_cr)
     }
 }
 

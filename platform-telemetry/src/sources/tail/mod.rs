@@ -1,24 +1,31 @@
 //! Log files, followed across rotations and restarts.
 
+mod assembly;
 mod checkpoint;
 mod follower;
+mod format;
 mod lines;
+mod multiline;
+mod place;
 mod record;
 mod stats;
 mod tailer;
 
 pub(crate) use checkpoint::is_checkpoint;
+pub use format::LogFormat;
 pub use stats::TailStats;
 pub use tailer::StartAt;
 
+use super::PodMetadata;
 use async_trait::async_trait;
 use checkpoint::{Checkpoint, Loaded};
 use follower::{Outcome, Ticket};
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
+use multiline::Rules;
 use platform_core::{
     Error, ErrorKind, Result,
     clock::{Clock, SystemClock},
-    telemetry::{Batch, Delivery, Emitter, Labels, TelemetrySource},
+    telemetry::{Batch, Delivery, Emitter, Labels, TelemetrySource, settings::Multiline},
 };
 use stats::Counters;
 use std::{
@@ -37,7 +44,8 @@ const DELIVERY_DEADLINE: Duration = Duration::from_secs(900);
 const LAST_DELIVERIES: Duration = Duration::from_secs(10);
 const METRICS_INTERVAL: Duration = Duration::from_secs(15);
 
-/// Follows files; every line becomes a log record with the labels `file` and `source`.
+/// Follows files; every line becomes a log record with the labels `file` and `source`, and of a container's file with those that say which
+/// container it is: `namespace`, `pod`, `pod_uid`, `container`, `stream`, and what [`PodMetadata`] knows besides.
 ///
 /// # Behavior
 /// - Files are looked at every [`poll interval`](FileTailBuilder::poll_interval), which works on every file system, unlike notifications.
@@ -50,12 +58,20 @@ const METRICS_INTERVAL: Duration = Duration::from_secs(15);
 /// - A line is given away when its end is there, or when the file has not grown for the
 ///   [`grace`](FileTailBuilder::partial_grace). Over-long lines are cut, bytes that are no UTF-8 replaced; both are counted.
 /// - Empty lines are records too.
+/// - What container runtimes write is unwrapped, and a line that they have split is one again, as far as the line limit goes; what they write
+///   besides is counted and kept as it is. See [`LogFormat`].
+/// - By a [`multiline`](FileTailBuilder::multiline) rule, lines are joined to records. Pieces and lines are joined for each stream by itself; what a rotation
+///   cuts apart stays apart.
+/// - Files of containers are known by their names, `/var/log/containers/POD_NAMESPACE_CONTAINER-ID.log` and
+///   `/var/log/pods/NAMESPACE_POD_UID/CONTAINER/N.log`; links count as what they lead to. With [`metadata`](FileTailBuilder::metadata), a file is not read before its
+///   pod is known, but at most for the [`metadata wait`](FileTailBuilder::metadata_wait); then its lines bear only what its name says.
 /// - With a [`checkpoint`](FileTailBuilder::checkpoint), the position moves only over lines that are durable, and a later run continues
-///   there: every line at least once, exactly once after an orderly end.
+///   there: every line at least once, exactly once after an orderly end. It never moves behind the beginning of a record that is unfinished.
 /// - Lines that the sink did not take are read again, after a growing wait; those that it refuses for good three times
 ///   are given up, counted in [`TailStats::lines_lost`] and told.
 ///
-/// Time and severity are taken from the line where it has them: RFC 3339, syslog, klog, JSON, logfmt.
+/// Time and severity are taken from the line where it has them: RFC 3339, syslog, klog, JSON, logfmt. The time of a container's line is the
+/// runtime's.
 #[derive(Debug)]
 pub struct FileTail {
     name: String,
@@ -82,6 +98,11 @@ impl FileTail {
             partial_grace: Duration::from_secs(5),
             rotated_idle: Duration::from_secs(300),
             line_limit: 256 * 1024,
+            exclude: Vec::new(),
+            format: LogFormat::default(),
+            multiline: None,
+            metadata: None,
+            metadata_wait: Duration::from_secs(10),
             clock: Arc::new(SystemClock),
         }
     }
@@ -130,7 +151,18 @@ impl TelemetrySource for FileTail {
             deliveries: FuturesUnordered::new(),
             saved: None,
         };
-        let ended = run.follow(out, shutdown).await;
+        let ended = {
+            let watched = async {
+                if let Some(metadata) = &self.config.metadata {
+                    metadata.run(shutdown).await;
+                }
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                ended = run.follow(out, shutdown) => ended,
+                () = watched => Ok(()),
+            }
+        };
         run.finish().await;
         ended
     }
@@ -288,11 +320,16 @@ pub struct FileTailBuilder {
     partial_grace: Duration,
     rotated_idle: Duration,
     line_limit: usize,
+    exclude: Vec<String>,
+    format: LogFormat,
+    multiline: Option<Multiline>,
+    metadata: Option<PodMetadata>,
+    metadata_wait: Duration,
     clock: Arc<dyn Clock>,
 }
 
 impl FileTailBuilder {
-    /// Labels of every record, besides `file` and `source`.
+    /// Labels of every record, besides those that say where it comes from, which win.
     pub fn labels(mut self, labels: Labels) -> Self {
         self.labels = labels;
         self
@@ -341,22 +378,57 @@ impl FileTailBuilder {
         self
     }
 
+    /// Leaves out what these globs stand for. Default: nothing.
+    pub fn exclude<S: Into<String>>(mut self, patterns: impl IntoIterator<Item = S>) -> Self {
+        self.exclude = patterns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// How lines are read. Default: [`LogFormat::Detect`].
+    pub fn format(mut self, format: LogFormat) -> Self {
+        self.format = format;
+        self
+    }
+
+    /// Which lines are one record. Default: each is one.
+    pub fn multiline(mut self, multiline: Multiline) -> Self {
+        self.multiline = Some(multiline);
+        self
+    }
+
+    /// What is known of pods, for the lines of containers; it is run while the tail runs. Default: what the files' names say.
+    pub fn metadata(mut self, metadata: PodMetadata) -> Self {
+        self.metadata = Some(metadata);
+        self
+    }
+
+    /// How long the file of a pod is left unread that is not known yet. Default: 10 s.
+    pub fn metadata_wait(mut self, wait: Duration) -> Self {
+        self.metadata_wait = wait;
+        self
+    }
+
     /// The clock that stamps lines without a time. Default: the machine's.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
         self
     }
 
-    /// The source, called `tail:PATTERN`. Fails with [`Invalid`](ErrorKind::Invalid) where there is no pattern or one is malformed.
+    /// The source, called `tail:PATTERN`. Fails with [`Invalid`](ErrorKind::Invalid) where there is no pattern, or a pattern or the multi-line
+    /// rule is malformed.
     pub fn build(self) -> Result<FileTail> {
         let Some(first) = self.patterns.first() else {
             return Err(Error::invalid("no file to follow is named").operation("build file tail"));
         };
-        for pattern in &self.patterns {
+        let glob = |pattern: &String| {
             glob::Pattern::new(pattern).map_err(|e| {
                 Error::invalid(e.msg).operation("build file tail").subject(format!("pattern {pattern:?}"))
-            })?;
-        }
+            })
+        };
+        self.patterns.iter().try_for_each(|pattern| glob(pattern).map(drop))?;
+        let exclude = self.exclude.iter().map(glob).collect::<Result<_>>()?;
+        let rules = self.multiline.as_ref().map(Rules::new).transpose();
+        let rules = rules.map_err(|e| e.operation("build file tail").subject("multi-line rule"))?;
         let more = if self.patterns.len() > 1 { ",…" } else { "" };
         let name = format!("tail:{first}{more}");
         let config = Config {
@@ -367,6 +439,11 @@ impl FileTailBuilder {
             line_limit: self.line_limit,
             partial_grace: self.partial_grace,
             rotated_idle: self.rotated_idle,
+            exclude,
+            format: self.format,
+            rules: rules.map(Arc::new),
+            metadata: self.metadata,
+            metadata_wait: self.metadata_wait,
         };
         Ok(FileTail {
             name,

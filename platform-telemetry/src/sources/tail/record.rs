@@ -1,50 +1,148 @@
 //! Lines into log records: when, and how grave.
 
+use super::format::LogFormat;
 use jiff::{Zoned, civil, tz::TimeZone};
 use platform_core::{
     clock::Timestamp,
-    telemetry::{Labels, LogRecord, Severity},
+    telemetry::{
+        Labels, LogRecord, Severity,
+        document::{LINE_ATTRIBUTES, RESOURCE_ATTRIBUTES, TRACE_FIELDS},
+    },
 };
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::time::SystemTime;
 
 /// How many of a line's words are looked through for a severity.
 const WORDS: usize = 8;
 
-/// A record of `line`, read at `read`.
-///
-/// The body is the whole line. Its time is what the line begins with (RFC 3339, also with a space for the `T`, a comma before the
-/// fraction or no zone; RFC 5424; RFC 3164; klog) or what a JSON line has as `timestamp`, `@timestamp`, `time` or `ts`; else `read`.
-/// Times without a zone are the machine's, those without a year of the last twelve months.
-/// Its severity is a JSON line's or a logfmt line's `level` or `severity`, the priority of syslog, klog's letter, or the first word for one among
-/// the line's first; else `info`.
-pub(super) fn record(line: String, read: Timestamp, labels: &Labels) -> LogRecord {
-    let (time, severity) = if line.starts_with('{') { from_json(&line) } else { from_text(&line, read) };
-    LogRecord {
-        timestamp: time.unwrap_or(read),
-        severity: severity.unwrap_or_default(),
-        body: line,
-        labels: labels.clone(),
+/// How many fields of a JSON line become labels, and how deep they may be; a line with more stays whole besides.
+const FIELDS: usize = 128;
+const DEPTH: usize = 16;
+
+/// What the text of a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    /// It may begin with its time.
+    Plain,
+    /// It is an object of JSON whose fields are looked for.
+    Json,
+    /// A runtime has said when it was written.
+    Container,
+}
+
+impl Content {
+    pub(super) fn of(format: LogFormat) -> Self {
+        match format {
+            LogFormat::Json => Self::Json,
+            LogFormat::Container => Self::Container,
+            LogFormat::Plain | LogFormat::Detect => Self::Plain,
+        }
     }
 }
 
-fn from_json(line: &str) -> (Option<Timestamp>, Option<Severity>) {
-    let Ok(Value::Object(fields)) = serde_json::from_str(line) else { return (None, None) };
-    let get = |names: &[&str]| names.iter().find_map(|name| fields.get(*name));
-    let time = get(&["timestamp", "@timestamp", "time", "ts"]).and_then(|value| match value {
+/// A record of `line`, which a runtime took at `taken` and which was read at `read`.
+///
+/// The body is the whole line; of [`Content::Json`] what it says. Its time is when the runtime took it. Where none did, it is what the line begins with
+/// (RFC 3339, also with a space for the `T`, a comma before the fraction or no zone; RFC 5424; RFC 3164; klog) or what a JSON line has as `timestamp`,
+/// `@timestamp`, `time` or `ts`; else `read`. Times without a zone are the machine's, those without a year of the last twelve months.
+/// Its severity is a JSON line's or a logfmt line's `level` or `severity`, the priority of syslog, klog's letter, or the first word for one among
+/// the line's first; else `info`. Where a container's line is JSON, its `trace_id` and `span_id` become labels.
+pub(super) fn record(
+    content: Content,
+    line: String,
+    taken: Option<Timestamp>,
+    read: Timestamp,
+    labels: &Labels,
+) -> LogRecord {
+    let fields =
+        if line.starts_with('{') { serde_json::from_str::<Map<String, Value>>(&line).ok() } else { None };
+    let (time, severity) = match &fields {
+        Some(fields) => from_json(fields),
+        None if line.starts_with('{') => (None, None),
+        None => from_text(&line, read),
+    };
+    let severity = severity.unwrap_or_default();
+    let (time, body, labels) = match (content, fields) {
+        (Content::Json, Some(fields)) => {
+            let (body, labels) = said(fields, line, labels);
+            (time, body, labels)
+        }
+        (Content::Container, fields) => {
+            let labels = fields.map_or_else(|| labels.clone(), |fields| traced(&fields, labels));
+            (taken, line, labels)
+        }
+        (_, _) => (time, line, labels.clone()),
+    };
+    LogRecord { timestamp: time.unwrap_or(read), severity, body, labels }
+}
+
+/// Labels with what a JSON line says of its trace.
+fn traced(fields: &Map<String, Value>, labels: &Labels) -> Labels {
+    let found = TRACE_FIELDS.iter().filter_map(|name| Some((*name, fields.get(*name)?.as_str()?)));
+    labels.with(&found.collect())
+}
+
+/// What a JSON line says, and its other fields as labels.
+fn said(mut fields: Map<String, Value>, line: String, labels: &Labels) -> (String, Labels) {
+    let body = ["message", "msg", "body"].iter().find_map(|name| match fields.get(*name) {
+        Some(Value::String(_)) => match fields.remove(*name) {
+            Some(Value::String(text)) => Some(text),
+            _ => None,
+        },
+        _ => None,
+    });
+    let mut flat = Vec::new();
+    let is_whole = flatten(String::new(), &Value::Object(fields), DEPTH, &mut flat);
+    let body = body.filter(|_| is_whole).unwrap_or(line);
+    let own: Labels = flat.into_iter().collect();
+    (body, own.with(labels))
+}
+
+/// Whether a label says where a line comes from, which no program says of itself: it would be somebody else's line.
+fn is_place(label: &str) -> bool {
+    RESOURCE_ATTRIBUTES.iter().chain(&LINE_ATTRIBUTES).any(|(known, _)| *known == label) || label == "source"
+}
+
+/// Puts the fields of a value into `to` by their names, joined by dots; answers whether all have found a place.
+fn flatten(name: String, value: &Value, depth: usize, to: &mut Vec<(String, String)>) -> bool {
+    let text = match value {
+        Value::Object(fields) if depth > 0 && (name.is_empty() || !fields.is_empty()) => {
+            let mut is_whole = true;
+            for (field, value) in fields {
+                let path = if name.is_empty() { field.clone() } else { format!("{name}.{field}") };
+                is_whole &= flatten(path, value, depth - 1, to);
+            }
+            return is_whole;
+        }
+        Value::Null => return true,
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    if to.len() >= FIELDS || name.is_empty() {
+        return false;
+    }
+    to.push((if is_place(&name) { format!("json.{name}") } else { name }, text));
+    true
+}
+
+fn from_json(fields: &Map<String, Value>) -> (Option<Timestamp>, Option<Severity>) {
+    let time = ["timestamp", "@timestamp", "time", "ts"].iter().find_map(|name| fields.get(*name));
+    let time = time.and_then(|value| match value {
         Value::String(text) => zoned(text).map(|(time, _)| time),
         Value::Number(number) => number.as_f64().and_then(epoch),
         _ => None,
     });
-    let severity = get(&["level", "severity", "lvl", "log.level"]).and_then(|value| match value {
+    let levels = ["level", "severity", "lvl", "log.level"].iter().filter_map(|name| fields.get(*name));
+    let mut severity = levels.filter_map(|value| match value {
         Value::String(text) => Severity::parse(text),
         // pino and bunyan: 10 is trace, 60 is fatal.
         Value::Number(number) => number
-            .as_u64()
-            .and_then(|n| Severity::ALL.get(usize::try_from(n / 10).ok()?.checked_sub(1)?).copied()),
+            .as_f64()
+            .filter(|n| (10.0..70.0).contains(n))
+            .and_then(|n| Severity::ALL.get((n / 10.0) as usize - 1).copied()),
         _ => None,
     });
-    (time, severity)
+    (time, severity.next())
 }
 
 /// Seconds, milliseconds, microseconds or nanoseconds since the epoch, told apart by their size.
@@ -85,7 +183,8 @@ fn from_text(line: &str, read: Timestamp) -> (Option<Timestamp>, Option<Severity
 /// The severity in syslog's `<34>`, with RFC 5424's version after it, and what follows.
 fn priority(line: &str) -> (Option<Severity>, &str) {
     let parsed = line.strip_prefix('<').and_then(|rest| rest.split_once('>')).and_then(|(number, rest)| {
-        let number: u8 = number.parse().ok().filter(|number| *number < 192)?;
+        let is_number = number.bytes().all(|b| b.is_ascii_digit());
+        let number: u8 = number.parse().ok().filter(|number| is_number && *number < 192)?;
         let severity = match number % 8 {
             0..=2 => Severity::Fatal,
             3 => Severity::Error,
@@ -225,8 +324,12 @@ mod tests {
     /// 2026-11-23T20:36:28Z.
     const NOW: Timestamp = Timestamp::from_millis(1_795_466_188_000);
 
+    fn plain(line: &str) -> LogRecord {
+        record(Content::Plain, line.to_owned(), None, NOW, &Labels::empty())
+    }
+
     fn parse(line: &str) -> (String, Severity) {
-        let record = record(line.to_owned(), NOW, &Labels::empty());
+        let record = plain(line);
         assert_eq!(record.body, line);
         (record.timestamp.to_string(), record.severity)
     }
@@ -265,7 +368,7 @@ mod tests {
 
     #[test]
     fn times_without_a_year_are_not_in_the_future() {
-        let at = |line: &str| record(line.to_owned(), NOW, &Labels::empty());
+        let at = plain;
         assert!(at("Dec 31 12:00:00 host cron[1]: x").timestamp < NOW);
         let klog = at("E1122 08:00:00.000001       1 main.go:1] cannot");
         assert_eq!(klog.severity, Severity::Error);
@@ -281,12 +384,53 @@ mod tests {
         }
     }
 
+    #[test]
+    fn fields_of_json_lines_become_labels() {
+        let of_tail = Labels::from_iter([("file", "/var/log/app.json")]);
+        let json = |line: &str| record(Content::Json, line.to_owned(), None, NOW, &of_tail);
+        let read = json(
+            r#"{"msg":"paid","level":"warn","time":"2026-11-23T20:36:28Z","user":{"id":7,"tags":["a"],"none":{}},"file":"x","gone":null,"ok":true}"#,
+        );
+        assert_eq!((read.body.as_str(), read.severity), ("paid", Severity::Warn));
+        let labels = [
+            ("file", "/var/log/app.json"),
+            ("json.file", "x"),
+            ("level", "warn"),
+            ("ok", "true"),
+            ("time", "2026-11-23T20:36:28Z"),
+            ("user.id", "7"),
+            ("user.none", "{}"),
+            ("user.tags", "[\"a\"]"),
+        ];
+        assert_eq!(read.labels, Labels::from_iter(labels));
+        for whole in ["no json", "{\"a\":1}", "{broken", "[1]", "{\"message\":{\"deep\":1}}"] {
+            assert_eq!(json(whole).body, whole);
+        }
+        let many: Map<String, Value> = (0..200).map(|n| (format!("f{n}"), n.into())).collect();
+        let mut many = Value::Object(many);
+        many["msg"] = "short".into();
+        let read = json(&many.to_string());
+        assert_eq!((read.body, read.labels.len()), (many.to_string(), FIELDS + 1), "nothing is lost");
+    }
+
+    #[test]
+    fn lines_of_containers_have_the_runtime_s_time() {
+        let taken = Timestamp::from_millis(NOW.as_millis() - 5000);
+        let line = r#"{"level":"loud","severity":"error","ts":1,"trace_id":"0af7","span_id":7}"#;
+        let read = record(Content::Container, line.to_owned(), Some(taken), NOW, &Labels::empty());
+        assert_eq!((read.timestamp, read.severity, read.body.as_str()), (taken, Severity::Error, line));
+        assert_eq!(read.labels, Labels::from_iter([("trace_id", "0af7")]));
+        let read =
+            record(Content::Container, "2020-01-01T00:00:00Z x".to_owned(), None, NOW, &Labels::empty());
+        assert_eq!(read.timestamp, NOW);
+    }
+
     proptest! {
         #[test]
         fn no_line_makes_it_panic(line in ".*", prefix in prop_oneof![
             Just(""), Just("2026-11-23T20:36:28"), Just("<13>"), Just("Nov 23 "), Just("I1123 "), Just("2026-11-23 20:36:28,"),
         ]) {
-            record(format!("{prefix}{line}"), NOW, &Labels::empty());
+            plain(&format!("{prefix}{line}"));
         }
     }
 }

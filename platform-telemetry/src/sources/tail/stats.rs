@@ -25,6 +25,12 @@ pub struct TailStats {
     pub lines_invalid_utf8: u64,
     /// Lines that were given away without an end, since none came; their rest is another record.
     pub lines_partial: u64,
+    /// Lines that became a part of the record before them: pieces that a runtime had split, and lines of multi-line records.
+    pub lines_joined: u64,
+    /// Lines of containers that are not as any runtime writes them; kept as they are.
+    pub lines_unwrapped: u64,
+    /// Files whose pod was not known in time: their lines bear only what the files' names say.
+    pub pods_unknown: u64,
     /// Lines that were read, not stored, and cannot be read again: refused by the sink, or truncated meanwhile.
     pub lines_lost: u64,
     /// Bytes that were seen to be there and truncated before they were read. What was written and truncated between two looks is not
@@ -73,6 +79,9 @@ counters! {
     lines_cut => "platform_tail_lines_cut_total",
     lines_invalid_utf8 => "platform_tail_lines_invalid_utf8_total",
     lines_partial => "platform_tail_lines_partial_total",
+    lines_joined => "platform_tail_lines_joined_total",
+    lines_unwrapped => "platform_tail_lines_unwrapped_total",
+    pods_unknown => "platform_tail_pods_unknown_total",
     lines_lost => "platform_tail_lines_lost_total",
     bytes_lost => "platform_tail_lost_bytes_total",
     truncations => "platform_tail_truncations_total",

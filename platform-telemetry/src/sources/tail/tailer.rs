@@ -1,11 +1,16 @@
 //! All files of a tail: which there are, which are the same under another name, and what to read next.
 
 use super::{
+    assembly::{Assembling, Entry, Marks},
     checkpoint::{Checkpoint, Identity, Position},
     follower::{Follower, Outcome, Ticket},
-    record::record,
+    format::{LogFormat, Stream},
+    multiline::Rules,
+    place::Place,
+    record::{Content, record},
     stats::Counters,
 };
+use crate::sources::PodMetadata;
 use platform_core::{
     clock::Timestamp,
     telemetry::{Labels, LogRecord},
@@ -37,12 +42,28 @@ pub enum StartAt {
 #[derive(Debug, Clone)]
 pub(super) struct Config {
     pub(super) patterns: Vec<String>,
+    pub(super) exclude: Vec<glob::Pattern>,
     pub(super) source: String,
     pub(super) labels: Labels,
     pub(super) start_at: StartAt,
     pub(super) line_limit: usize,
     pub(super) partial_grace: Duration,
     pub(super) rotated_idle: Duration,
+    pub(super) format: LogFormat,
+    pub(super) rules: Option<Arc<Rules>>,
+    pub(super) metadata: Option<PodMetadata>,
+    pub(super) metadata_wait: Duration,
+}
+
+impl Config {
+    fn assembling(&self, path: &Path, place: Option<&Place>) -> Assembling {
+        Assembling {
+            format: self.format.of(path, place.is_some()),
+            rules: self.rules.clone(),
+            line_limit: self.line_limit,
+            grace: self.partial_grace,
+        }
+    }
 }
 
 /// Records of one file.
@@ -174,6 +195,9 @@ impl Tailer {
             // On the first look, files of a pattern that was not followed before were there before us.
             let is_old = first && !self.former_patterns.contains(pattern);
             for path in expand(pattern) {
+                if self.config.exclude.iter().any(|glob| glob.matches_path(&path)) {
+                    continue;
+                }
                 // A link counts as what it leads to.
                 if let Ok(metadata) = std::fs::metadata(&path)
                     && metadata.is_file()
@@ -231,14 +255,16 @@ impl Tailer {
                 && (position.identity.device == identity.device || position.path == path)
         });
         let offset = match former.map(|at| self.former.swap_remove(at)) {
-            Some(position) if position.fits(&file)? => position.offset,
+            Some(position) if position.fits(&file)? => position.resumption(),
             None if is_old && self.config.start_at == StartAt::End => {
-                last_line(&file, self.config.line_limit)?
+                (last_line(&file, self.config.line_limit)?, Marks::default())
             }
             // New; or the number was another file's, or it was rewritten while nobody looked.
-            _ => 0,
+            _ => (0, Marks::default()),
         };
-        let follower = Follower::new(path, file, offset, self.config.line_limit, now)?;
+        let place = Place::of(path);
+        let how = self.config.assembling(path, place.as_ref());
+        let follower = Follower::new(path, place, file, offset, how, now)?;
         self.unreadable.remove(path);
         self.followers.insert(self.next, follower);
         self.next += 1;
@@ -248,8 +274,10 @@ impl Tailer {
 
     /// Looks for files that were renamed out of the patterns while nobody looked: what they have more is read too.
     fn find_renamed(&mut self, now: Instant) {
+        let paths =
+            self.former.iter().flat_map(|position| [Some(&position.path), position.resolved.as_ref()]);
         let directories: BTreeSet<PathBuf> =
-            self.former.iter().filter_map(|position| position.path.parent().map(Path::to_owned)).collect();
+            paths.flatten().filter_map(|path| path.parent().map(Path::to_owned)).collect();
         for entry in directories.iter().filter_map(|dir| std::fs::read_dir(dir).ok()).flatten().flatten() {
             let Ok(metadata) = entry.metadata() else { continue };
             let identity = Identity::of(&metadata);
@@ -264,8 +292,11 @@ impl Tailer {
                 if !position.fits(&file)? {
                     return Ok(None);
                 }
+                // Whose it is, its former name says, and if that is a link that is gone, its present one.
+                let place = Place::of(&position.path).or_else(|| Place::of(&entry.path()));
+                let how = self.config.assembling(&position.path, place.as_ref());
                 let mut follower =
-                    Follower::new(&position.path, file, position.offset, self.config.line_limit, now)?;
+                    Follower::new(&position.path, place, file, position.resumption(), how, now)?;
                 follower.path = entry.path();
                 follower.rotated = Some(now);
                 Ok(Some(follower))
@@ -281,6 +312,17 @@ impl Tailer {
 
     fn read(&mut self, id: u64, now: Instant, wall: Timestamp) -> io::Result<Option<Batched>> {
         let Some(follower) = self.followers.get_mut(&id) else { return Ok(None) };
+        // What is not known yet is waited for, but not for ever: the lines say where they are from all the same.
+        let known = follower.place.as_ref().map(|place| labels_of(place, self.config.metadata.as_ref()));
+        if let Some((_, false)) = known {
+            if now.saturating_duration_since(follower.opened) < self.config.metadata_wait {
+                return Ok(None);
+            }
+            if !std::mem::replace(&mut follower.is_unknown, true) {
+                self.counters.pods_unknown.fetch_add(1, Ordering::Relaxed);
+                tracing::warn!(file = follower.name, "the pod of a log is not known to its cluster");
+            }
+        }
         let chunk = match follower.truncated(now)? {
             None => follower.read(now, self.config.partial_grace)?,
             Some((unread, held)) => {
@@ -303,22 +345,32 @@ impl Tailer {
         let Some(chunk) = chunk else { return Ok(None) };
         let add = |counter: &std::sync::atomic::AtomicU64, by: u64| counter.fetch_add(by, Ordering::Relaxed);
         add(&self.counters.bytes_read, chunk.bytes);
-        add(&self.counters.lines_read, chunk.lines.len() as u64);
-        add(&self.counters.lines_partial, u64::from(chunk.partial));
-        let own = Labels::from_iter([("file", follower.name.as_str()), ("source", &self.config.source)]);
-        let labels = self.config.labels.with(&own);
-        let (mut cut, mut invalid) = (0, 0);
-        let records = chunk.lines.into_iter().map(|line| {
-            cut += u64::from(line.cut > 0);
-            let text = String::from_utf8(line.bytes).unwrap_or_else(|error| {
+        let sum = |of: fn(&Entry) -> u64| chunk.entries.iter().map(of).sum::<u64>();
+        add(&self.counters.lines_read, sum(|entry| entry.lines));
+        add(&self.counters.lines_joined, sum(|entry| entry.lines - 1));
+        add(&self.counters.lines_partial, sum(|entry| u64::from(entry.is_partial)));
+        add(&self.counters.lines_unwrapped, sum(|entry| entry.odd));
+        let cut = sum(|entry| u64::from(entry.cut > 0));
+        add(&self.counters.lines_cut, cut);
+        let place_labels = match known {
+            Some((labels, _)) => labels,
+            None => Labels::from_iter([("file", follower.name.as_str()), ("source", &self.config.source)]),
+        };
+        let of_file = self.config.labels.with(&place_labels);
+        let labels = [Stream::Unnamed, Stream::Stdout, Stream::Stderr]
+            .map(|stream| (stream, of_file.with(&Labels::from_iter([("stream", stream.as_str())]))));
+        let content = Content::of(follower.format());
+        let mut invalid = 0;
+        let records = chunk.entries.into_iter().map(|entry| {
+            let text = String::from_utf8(entry.bytes).unwrap_or_else(|error| {
                 // The end of a line that was cut may be the middle of a character.
-                invalid += u64::from(line.cut == 0 || error.utf8_error().error_len().is_some());
+                invalid += u64::from(entry.cut == 0 || error.utf8_error().error_len().is_some());
                 String::from_utf8_lossy(error.as_bytes()).into_owned()
             });
-            record(text, wall, &labels)
+            let labels = labels.iter().find(|(stream, _)| *stream == entry.stream);
+            record(content, text, entry.time, wall, labels.map_or(&of_file, |(_, labels)| labels))
         });
         let records = records.collect();
-        add(&self.counters.lines_cut, cut);
         add(&self.counters.lines_invalid_utf8, invalid);
         if cut > 0 {
             tracing::warn!(
@@ -350,6 +402,21 @@ impl Tailer {
     }
 }
 
+/// What the lines of a container are labelled with, and whether that is all that there is to know.
+fn labels_of(place: &Place, metadata: Option<&PodMetadata>) -> (Labels, bool) {
+    let container = |labels: Labels| labels.with_label("container", &place.container);
+    let known = metadata.map(|metadata| metadata.labels(&place.namespace, &place.pod, place.uid.as_deref()));
+    if let Some(Some(labels)) = known {
+        return (container(labels), true);
+    }
+    let named = [
+        ("namespace", place.namespace.as_str()),
+        ("pod", &place.pod),
+        ("pod_uid", place.uid.as_deref().unwrap_or_default()),
+    ];
+    (container(named.into_iter().collect()), known.is_none())
+}
+
 /// The paths that a pattern stands for now. What cannot be looked into is not there.
 fn expand(pattern: &str) -> Vec<PathBuf> {
     if !pattern.contains(['*', '?', '[']) {
@@ -371,5 +438,7 @@ fn last_line(file: &File, line_limit: usize) -> io::Result<u64> {
     })
 }
 
+#[cfg(test)]
+mod storm;
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,11 @@ fn config(directory: &Path, start_at: StartAt) -> Arc<Config> {
         line_limit: 1024,
         partial_grace: Duration::from_secs(5),
         rotated_idle: Duration::from_secs(300),
+        exclude: Vec::new(),
+        format: LogFormat::Detect,
+        rules: None,
+        metadata: None,
+        metadata_wait: Duration::from_secs(10),
     })
 }
 
@@ -310,4 +315,49 @@ fn a_rewrite_that_is_longer_than_what_was_read_is_noticed() {
     assert_eq!(bodies(&tailer.poll(Instant::now(), NOW, 8)), ["header", "one"]);
     std::fs::write(&path, "header\ntwo, and longer\n").unwrap();
     assert_eq!(bodies(&tailer.poll(Instant::now(), NOW, 8)), ["header", "two, and longer"]);
+}
+
+#[test]
+fn a_number_that_is_used_again_is_another_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("app.log");
+    std::fs::write(&path, "one\ntwo\n").unwrap();
+    let config = config(directory.path(), StartAt::Beginning);
+    let mut tailer = Tailer::new(Arc::clone(&config), Arc::default(), None);
+    let read = tailer.poll(Instant::now(), NOW, 8);
+    tailer.settle(read[0].follower, read[0].ticket, Outcome::Durable, Instant::now());
+    let mut checkpoint = tailer.checkpoint(NOW);
+    assert_eq!(checkpoint.files[0].offset, 8);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, "another file, longer than that\n").unwrap();
+    // As a file system does that has the number to give away again.
+    checkpoint.files[0].identity = Identity::of(&std::fs::metadata(&path).unwrap());
+    let mut tailer = Tailer::new(config, Arc::default(), Some(checkpoint));
+    assert_eq!(bodies(&tailer.poll(Instant::now(), NOW, 8)), ["another file, longer than that"]);
+}
+
+#[test]
+fn what_is_excluded_is_left_alone_and_what_vanishes_is_read_to_its_end() {
+    let directory = tempfile::tempdir().unwrap();
+    let glob = |name: &str| directory.path().join(name).to_string_lossy().into_owned();
+    let config = Arc::new(Config {
+        patterns: vec![glob("*.log")],
+        exclude: vec![glob::Pattern::new(&glob("noisy-*")).unwrap()],
+        ..(*config(directory.path(), StartAt::Beginning)).clone()
+    });
+    std::fs::write(directory.path().join("noisy-1.log"), "no\n").unwrap();
+    let path = directory.path().join("app.log");
+    let mut log = open(&path);
+    let counters = Arc::new(Counters::default());
+    let mut tailer = Tailer::new(config, Arc::clone(&counters), None);
+    let start = Instant::now();
+    assert!(tailer.poll(start, NOW, 8).is_empty());
+    std::fs::remove_file(&path).unwrap();
+    log.write_all(b"last words\n").unwrap();
+    let read = tailer.poll(start, NOW, 8);
+    assert_eq!(bodies(&read), ["last words"]);
+    tailer.settle(read[0].follower, read[0].ticket, Outcome::Durable, start);
+    tailer.poll(start + Duration::from_secs(600), NOW, 8);
+    tailer.poll(start + Duration::from_secs(601), NOW, 8);
+    assert_eq!(counters.snapshot().files, 0);
 }
