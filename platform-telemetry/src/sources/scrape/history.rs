@@ -13,7 +13,7 @@ use std::{fmt, time::Duration};
 
 /// A body in the text format; one that has nothing but malformed lines in it is none.
 pub(super) fn read(body: &[u8], at: Timestamp, limits: &Limits) -> Result<Scrape> {
-    let scrape = parse(body, at, limits);
+    let scrape = parse(body, crate::exposition::Format::Prometheus, at, limits);
     if scrape.over_limit {
         return Err(Error::invalid(format!("it has more than {} samples", limits.samples)));
     }
