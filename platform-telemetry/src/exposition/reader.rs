@@ -102,12 +102,12 @@ impl<'a> Reader<'a> {
     /// Behind `# EOF` nothing is read: the first line there is an error, and the last that is told.
     #[inline]
     pub fn next_entry(&mut self) -> Option<Result<Entry<'a, '_>, LineError>> {
+        if self.ended {
+            return self.rest().map(Err);
+        }
         let (start, end) = loop {
             if self.at >= self.chunk.len() {
                 if let Err(error) = self.next_chunk()? {
-                    if self.ended {
-                        self.stop();
-                    }
                     return Some(Err(error));
                 }
                 continue;
@@ -117,14 +117,10 @@ impl<'a> Reader<'a> {
             let end = memchr::memchr(b'\n', rest).map_or(self.chunk.len(), |n| start + n);
             self.at = end + 1;
             self.line += 1;
-            if self.ended || self.lexer.is_open() || !is_nothing(self.chunk.as_bytes(), start, end) {
+            if self.lexer.is_open() || !is_nothing(self.chunk.as_bytes(), start, end) {
                 break (start, end);
             }
         };
-        if self.ended {
-            self.stop();
-            return Some(Err(LineError { line: self.line, message: AFTER_END.to_owned() }));
-        }
         let base = self.chunk_end - self.chunk.len();
         match read_line(&mut self.lexer, self.chunk, start, end) {
             Ok(mut entry) => {
@@ -172,8 +168,15 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn stop(&mut self) {
+    /// What follows the end, if anything does. It is passed over.
+    #[cold]
+    fn rest(&mut self) -> Option<LineError> {
+        if self.at >= self.chunk.len() && self.chunk_end >= self.text.len() {
+            return None;
+        }
         (self.chunk, self.at, self.chunk_end) = ("", 0, self.text.len());
+        self.line += 1;
+        Some(LineError { line: self.line, message: AFTER_END.to_owned() })
     }
 }
 
