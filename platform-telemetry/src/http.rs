@@ -2,6 +2,7 @@
 
 use platform_core::{Error, ErrorKind, Result};
 use reqwest::{Client, ClientBuilder, Response, StatusCode, Url, header::RETRY_AFTER, redirect::Policy};
+use rustls::pki_types::{CertificateDer, pem::PemObject};
 use std::{
     sync::{Arc, LazyLock},
     time::{Duration, SystemTime},
@@ -12,10 +13,32 @@ use std::{
 /// `timeout` bounds a whole exchange, from connecting to the last byte of the body; connecting alone may take half of it.
 /// `redirects` says which are followed: none where the address is a secret.
 pub(crate) fn client(timeout: Duration, redirects: Policy) -> Result<Client> {
-    static TLS: LazyLock<Result<rustls::ClientConfig, String>> = LazyLock::new(tls);
+    static TLS: LazyLock<Result<rustls::ClientConfig, String>> =
+        LazyLock::new(|| tls(rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }));
     let tls = TLS.as_ref().map_err(|e| Error::internal(e.clone()).operation("set up TLS"))?;
+    build(tls.clone(), timeout, redirects)
+}
+
+/// The same, but trusting the authorities that are given in PEM, and no others.
+pub(crate) fn client_trusting(authorities: &[u8], timeout: Duration, redirects: Policy) -> Result<Client> {
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(authorities) {
+        let certificate =
+            certificate.map_err(|e| Error::invalid("the certificate authority is no PEM").source(e))?;
+        roots
+            .add(certificate)
+            .map_err(|e| Error::invalid("the certificate authority is no certificate").source(e))?;
+    }
+    if roots.is_empty() {
+        return Err(Error::invalid("there is no certificate in what should be the authority's"));
+    }
+    let tls = tls(roots).map_err(|e| Error::internal(e).operation("set up TLS"))?;
+    build(tls, timeout, redirects)
+}
+
+fn build(tls: rustls::ClientConfig, timeout: Duration, redirects: Policy) -> Result<Client> {
     ClientBuilder::new()
-        .tls_backend_preconfigured(tls.clone())
+        .tls_backend_preconfigured(tls)
         .timeout(timeout)
         .connect_timeout(timeout / 2)
         .redirect(redirects)
@@ -71,8 +94,7 @@ pub(crate) async fn success(response: Response) -> Result<()> {
     })
 }
 
-fn tls() -> Result<rustls::ClientConfig, String> {
-    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+fn tls(roots: rustls::RootCertStore) -> Result<rustls::ClientConfig, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     Ok(rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -1,103 +1,92 @@
 //! What comments say of metrics.
 
-use super::cursor::{Cursor, unescape};
+use super::{Entry, FamilyType, Format};
 use platform_core::telemetry::MetricKind;
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
-/// What `# HELP` and `# TYPE` say of a family.
+/// What `# TYPE`, `# HELP` and `# UNIT` say of a family.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Metadata {
-    /// What its values mean.
-    pub kind: MetricKind,
+    /// Its type.
+    pub family: FamilyType,
     /// What it is, in words. May be empty.
     pub help: Arc<str>,
+    /// The unit of its values. May be empty.
+    pub unit: Arc<str>,
 }
 
-/// The families of a text, and the names seen, each stored once.
-#[derive(Default)]
+impl Metadata {
+    /// What its values mean.
+    pub fn kind(&self) -> MetricKind {
+        self.family.kind()
+    }
+}
+
+/// The families of a text.
+#[derive(Debug, Default)]
 pub(super) struct Families {
+    open: bool,
     known: BTreeMap<Arc<str>, Family>,
-    names: HashMap<Arc<str>, MetricKind>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Family {
     metadata: Metadata,
     typed: bool,
 }
 
 impl Families {
-    /// Reads what follows a `#`.
-    pub(super) fn comment(&mut self, comment: &str) -> Result<(), String> {
-        let mut cursor = Cursor::new(comment);
-        cursor.skip_blanks();
-        let keyword = cursor.while_is(|c| c != ' ' && c != '\t');
-        if keyword != "HELP" && keyword != "TYPE" {
-            return Ok(());
+    pub(super) fn new(format: Format) -> Self {
+        Self { open: format == Format::OpenMetrics, known: BTreeMap::new() }
+    }
+
+    /// Takes note of what a comment says.
+    pub(super) fn add(&mut self, entry: Entry<'_, '_>) -> Result<(), String> {
+        match entry {
+            Entry::Type { family, of } => {
+                let known = self.family(&family);
+                if known.typed {
+                    return Err(format!("the type of {family} was given before"));
+                }
+                known.metadata.family = of;
+                known.typed = true;
+            }
+            Entry::Help { family, text } => self.family(&family).metadata.help = text.into(),
+            Entry::Unit { family, unit } => self.family(&family).metadata.unit = unit.into(),
+            Entry::Sample(_) | Entry::End => {}
         }
-        cursor.skip_blanks();
-        let name = match cursor.quoted()? {
-            Some(name) => name,
-            None => Cow::Borrowed(
-                cursor.name(true).ok_or_else(|| cursor.error("here should be a metric's name"))?,
-            ),
-        };
-        if !cursor.rest().is_empty() && !cursor.rest().starts_with([' ', '\t']) {
-            return Err(cursor.error("this cannot be in a metric's name"));
-        }
-        let text = cursor.rest().trim_matches([' ', '\t']);
-        let family = self.known.entry(Arc::from(&*name)).or_default();
-        if keyword == "HELP" {
-            family.metadata.help = unescape(text, false).into();
-            return Ok(());
-        }
-        if family.typed {
-            return Err(format!("the type of {name} was given before"));
-        }
-        family.metadata.kind = match text {
-            "counter" => MetricKind::Counter,
-            // The last two are OpenMetrics', and gauges to Prometheus too.
-            "gauge" | "info" | "stateset" => MetricKind::Gauge,
-            "histogram" | "gaugehistogram" => MetricKind::Histogram,
-            "summary" => MetricKind::Summary,
-            "untyped" | "unknown" => MetricKind::Unknown,
-            other => return Err(format!("{other:?} is no type of metric")),
-        };
-        family.typed = true;
-        // Parts of the family that came before its type.
-        self.names.clear();
         Ok(())
     }
 
-    /// The name as it is stored, and what its values mean.
-    pub(super) fn resolve(&mut self, name: &str) -> (Arc<str>, MetricKind) {
-        if let Some((name, kind)) = self.names.get_key_value(name) {
-            return (Arc::clone(name), *kind);
-        }
-        let kind = self.kind(name);
-        let name: Arc<str> = name.into();
-        self.names.insert(Arc::clone(&name), kind);
-        (name, kind)
+    fn family(&mut self, name: &str) -> &mut Family {
+        self.known.entry(Arc::from(name)).or_default()
     }
 
-    fn kind(&self, name: &str) -> MetricKind {
+    /// What values of the metric called `name` mean, by the family of that name, or by the one of which it is a part.
+    pub(super) fn kind(&self, name: &str) -> MetricKind {
+        use FamilyType::{Counter, GaugeHistogram, Histogram, Info, Summary};
         if let Some(family) = self.known.get(name).filter(|family| family.typed) {
-            return family.metadata.kind;
+            return family.metadata.kind();
         }
-        for (suffix, kinds) in [
-            ("_bucket", [MetricKind::Histogram].as_slice()),
-            ("_sum", &[MetricKind::Histogram, MetricKind::Summary]),
-            ("_count", &[MetricKind::Histogram, MetricKind::Summary]),
-        ] {
-            if let Some(family) = name.strip_suffix(suffix).and_then(|family| self.known.get(family))
-                && kinds.contains(&family.metadata.kind)
-            {
-                return family.metadata.kind;
+        let in_both: [(&str, &[FamilyType]); 3] = [
+            ("_bucket", &[Histogram, GaugeHistogram]),
+            ("_sum", &[Histogram, Summary]),
+            ("_count", &[Histogram, Summary]),
+        ];
+        let in_open: [(&str, &[FamilyType]); 5] = [
+            ("_total", &[Counter]),
+            ("_info", &[Info]),
+            ("_gsum", &[GaugeHistogram]),
+            ("_gcount", &[GaugeHistogram]),
+            ("_created", &[Counter, Histogram, Summary]),
+        ];
+        let suffixes = in_both.into_iter().chain(in_open.into_iter().filter(|_| self.open));
+        for (suffix, families) in suffixes {
+            let family = name.strip_suffix(suffix).and_then(|family| self.known.get(family));
+            if let Some(family) = family.filter(|family| families.contains(&family.metadata.family)) {
+                // A moment, not a count.
+                return if suffix == "_created" { MetricKind::Gauge } else { family.metadata.kind() };
             }
         }
         MetricKind::Unknown
@@ -105,5 +94,9 @@ impl Families {
 
     pub(super) fn into_metadata(self) -> BTreeMap<Arc<str>, Metadata> {
         self.known.into_iter().map(|(name, family)| (name, family.metadata)).collect()
+    }
+
+    pub(super) fn metadata(&self) -> impl Iterator<Item = (&Arc<str>, &Metadata)> {
+        self.known.iter().map(|(name, family)| (name, &family.metadata))
     }
 }

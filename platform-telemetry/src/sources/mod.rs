@@ -4,8 +4,8 @@
 //! |---|---|---|
 //! | [`HostSource`] | `/proc` and file systems | `node_*`, as the node exporter |
 //! | [`ProcessSource`] | `/proc/self` | `process_*`, as Prometheus' client libraries |
-//! | [`ScrapeSource`] | HTTP targets in the text format | their metrics, `up`, `scrape_*`, as Prometheus |
-//! | [`ClusterScrapeSource`] | annotated pods of a cluster, through its API server | the same |
+//! | [`ScrapeSource`] | HTTP targets in the text format or OpenMetrics | their metrics, `up`, `scrape_*`, as Prometheus |
+//! | [`ClusterScrapeSource`] | annotated and chosen pods of a cluster, through its API server | the same |
 //! | [`FileTail`] | log files, across rotations and restarts | log records |
 //! | [`TracingSource`] | events of the `tracing` crate | log records |
 //! | [`ClusterStateSource`] | a cluster's objects and Events | `kube_*`, as kube-state-metrics, and log records |
@@ -30,7 +30,8 @@ pub use host::{HostSource, HostSourceBuilder};
 pub use kubernetes::{ClusterStateSource, ClusterStateSourceBuilder, PodMetadata, PodMetadataBuilder};
 pub use process::ProcessSource;
 pub use scrape::{
-    ACCEPT, ClusterScrapeSource, ClusterScrapeSourceBuilder, ScrapeSource, ScrapeSourceBuilder,
+    ACCEPT, ClusterScrapeSource, ClusterScrapeSourceBuilder, PodSelector, ScrapeEndpoint, ScrapeSource,
+    ScrapeSourceBuilder, ServiceSelector,
 };
 pub use staleness::{STALE, is_stale};
 pub use tail::{FileTail, FileTailBuilder, LogFormat, StartAt, TailStats};

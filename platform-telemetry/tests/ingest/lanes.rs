@@ -1,9 +1,15 @@
 //! All is well: documents of both signals get where they belong, once.
 
-use super::world::{World, settled};
+use super::{
+    servers::Server,
+    world::{DEADLINE, World, settled, variable},
+};
 use platform_core::telemetry::document::{self, Signal, Topic};
-use platform_telemetry::ingest::Event;
-use std::time::Duration;
+use platform_telemetry::{
+    elasticsearch::{Elasticsearch, ElasticsearchDestination},
+    ingest::{Event, Ingester},
+};
+use std::{sync::Arc, time::Duration};
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs kafka, elasticsearch"]
@@ -49,9 +55,11 @@ async fn an_ingester_goes_on_where_the_last_one_ended() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs kafka, elasticsearch"]
+#[ignore = "needs kafka, servers to kill"]
 async fn metrics_of_data_streams_are_series_that_have_each_sample_once() {
-    let world = World::new("series").await;
+    // A server of its own: where there are data streams, no template may say otherwise.
+    let elasticsearch = Server::start("PLATFORM_ELASTICSEARCH_SERVER");
+    let world = World::within("series", &variable("PLATFORM_KAFKA"), &elasticsearch.address).await;
     let samples: Vec<_> = (0..100).map(|n| world.metric(n % 10, n as u64 / 10)).collect();
     // The agent sent them twice: they are other records with the same samples.
     world.send(&samples).await;

@@ -15,11 +15,15 @@ use platform_core::{
 };
 use platform_telemetry::{
     pipeline::Pipeline,
-    sources::{ClusterScrapeSource, ClusterStateSource, PodMetadata, is_stale},
+    sources::{
+        ClusterScrapeSource, ClusterStateSource, PodMetadata, PodSelector, ScrapeEndpoint, ServiceSelector,
+        is_stale,
+    },
 };
 use platform_testkit::kubernetes::EmbeddedApi;
 use serde_json::{Value, json};
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{
         Arc,
@@ -358,4 +362,87 @@ async fn pods_are_listed_where_a_cluster_tells_no_changes() {
     }
     shutdown.cancel();
     running.await.unwrap();
+}
+
+#[tokio::test]
+async fn chosen_pods_and_those_behind_services_are_scraped() {
+    let api = EmbeddedApi::builder().name("shop").start().await.unwrap();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    // Says by which port and path it was asked; one of them is slow.
+    let answer = |request: axum::extract::Request| async move {
+        let (path, port) = (request.uri().path().trim_matches('/').to_owned(), request.uri().query());
+        if path == "slow" {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        }
+        let port = port.unwrap_or_default().split("%22").nth(1).unwrap_or_default();
+        format!("asked{{path=\"{path}\"}} {port}\n")
+    };
+    let exporter = crate::scrape::serve(axum::Router::new().fallback(answer)).await;
+    let post = reqwest::Method::POST;
+    for namespace in ["team", "other"] {
+        let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+        send(&api, &client, post.clone(), "api/v1/namespaces", Some(namespace)).await;
+    }
+    for (namespace, name) in [("team", "web"), ("team", "db"), ("other", "web")] {
+        let mut deployment = deployment();
+        deployment["metadata"]["name"] = name.into();
+        deployment["spec"]["replicas"] = 1.into();
+        deployment["spec"]["selector"]["matchLabels"]["app"] = name.into();
+        deployment["spec"]["template"]["metadata"]["labels"]["app"] = name.into();
+        deployment["spec"]["template"]["spec"]["containers"][0]["ports"] =
+            json!([{"name": "http", "containerPort": 8080}, {"name": "stats", "containerPort": 9100}]);
+        let path = format!("apis/apps/v1/namespaces/{namespace}/deployments");
+        send(&api, &client, post.clone(), &path, Some(deployment)).await;
+    }
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "front", "labels": {"monitored": "yes"}},
+        "spec": {"selector": {"app": "web"}, "ports": [{"name": "metrics", "port": 9000, "targetPort": "stats"}]},
+    });
+    send(&api, &client, post.clone(), "api/v1/namespaces/team/services", Some(service)).await;
+
+    let reader = Reader {
+        name: ClusterName::new("shop").unwrap(),
+        url: api.url(),
+        client: client.clone(),
+        exporter: Some(exporter),
+    };
+    let source = ClusterScrapeSource::builder(Arc::new(reader))
+        .interval(Duration::from_millis(50))
+        .discovery_interval(Duration::from_millis(50))
+        .pods(
+            PodSelector::new(ScrapeEndpoint::port("http").path("/pods")).namespace("team").label("app", "db"),
+        )
+        .pods(PodSelector::new(ScrapeEndpoint::port(7000).path("/slow")).namespace("team").label("app", "db"))
+        .services(ServiceSelector::new(ScrapeEndpoint::port("metrics")).label("monitored", "yes"));
+    let sink = TestSink::new();
+    let pipeline = Pipeline::builder(sink.clone())
+        .source(Arc::new(source.build()))
+        .batch_wait(Duration::from_millis(5))
+        .start();
+    let asked = || {
+        let samples = sink.samples();
+        let asked = samples.into_iter().filter(|s| &*s.metric == "asked" && !is_stale(s.value));
+        asked.map(|s| (s.labels.get("job").unwrap().to_owned(), s)).collect::<BTreeMap<_, _>>()
+    };
+    eventually("both are scraped", || asked().len() == 2).await;
+    let (service, pod) = (asked()["front"].clone(), asked()["main"].clone());
+    assert_eq!(
+        (service.value, service.labels.get("path"), service.labels.get("service")),
+        (9100.0, Some("metrics"), Some("front"))
+    );
+    assert_eq!((pod.value, pod.labels.get("path"), pod.labels.get("service")), (8080.0, Some("pods"), None));
+    assert!([&service, &pod].iter().all(|s| s.labels.get("namespace") == Some("team")));
+    let seen = sink.values("asked").len();
+    eventually("the slow one holds up none", || sink.values("asked").len() > seen + 4).await;
+    send(&api, &client, reqwest::Method::DELETE, "api/v1/namespaces/team/services/front", None).await;
+    let ended = |job: &str| {
+        let samples = sink.samples();
+        let last = samples.iter().rev().find(|s| &*s.metric == "up" && s.labels.get("job") == Some(job));
+        last.is_some_and(|s| is_stale(s.value))
+    };
+    eventually("nothing of the Service is left", || ended("front")).await;
+    pipeline.shutdown(PATIENCE).await.unwrap();
+    assert!(!ended("main"));
+    api.stop().await;
 }

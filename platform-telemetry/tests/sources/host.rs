@@ -115,7 +115,7 @@ async fn this_process_is_measured() {
 #[ignore = "needs node exporter"]
 async fn names_and_values_are_the_node_exporters() {
     use platform_core::clock::Timestamp;
-    use platform_telemetry::exposition::{Limits, parse};
+    use platform_telemetry::exposition::{Format, Limits, parse};
 
     let program = std::env::var("PLATFORM_NODE_EXPORTER").expect("PLATFORM_NODE_EXPORTER names the program");
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -134,7 +134,7 @@ async fn names_and_values_are_the_node_exporters() {
         assert!(tokio::time::Instant::now() < deadline, "the node exporter does not answer");
         tokio::time::sleep(Duration::from_millis(50)).await;
     };
-    let theirs = parse(&text, Timestamp::default(), &Limits::default());
+    let theirs = parse(&text, Format::Prometheus, Timestamp::default(), &Limits::default());
     assert_eq!(theirs.errors, [], "everything it exposes is read");
     let ours = HostSource::builder().build().read().await.unwrap();
     let mut compared = BTreeSet::new();

@@ -5,9 +5,11 @@ use axum::{Router, http::header, response::IntoResponse, routing::get};
 use platform_core::telemetry::{Labels, Sample};
 use platform_telemetry::{
     pipeline::{Pipeline, PipelineHandle},
-    sources::{ACCEPT, ScrapeSource, is_stale},
+    sources::{ACCEPT, ScrapeSource, ScrapeSourceBuilder, is_stale},
 };
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     sync::{
         Arc, Mutex,
@@ -19,6 +21,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
 };
+use tokio_rustls::TlsAcceptor;
 
 pub(crate) async fn serve(app: Router) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -43,14 +46,18 @@ async fn answer(bytes: &'static [u8]) -> SocketAddr {
 }
 
 fn scrape(targets: &[String]) -> (Arc<TestSink>, PipelineHandle) {
-    let mut source = ScrapeSource::builder("web")
-        .interval(Duration::from_millis(300))
-        .body_limit(10_000)
-        .sample_limit(50)
-        .labels(Labels::from_iter([("environment", "testing")]));
+    let mut source = builder().labels(Labels::from_iter([("environment", "testing")]));
     for target in targets {
         source = source.target(target, Labels::empty());
     }
+    run(source)
+}
+
+fn builder() -> ScrapeSourceBuilder {
+    ScrapeSource::builder("web").interval(Duration::from_millis(300)).body_limit(10_000).sample_limit(50)
+}
+
+fn run(source: ScrapeSourceBuilder) -> (Arc<TestSink>, PipelineHandle) {
     let sink = TestSink::new();
     let pipeline = Pipeline::builder(sink.clone())
         .source(Arc::new(source.build().unwrap()))
@@ -182,4 +189,213 @@ async fn series_end_when_they_vanish_and_when_the_target_is_down() {
     assert!(goes.len() == 2 && goes[0] == 1.0 && is_stale(goes[1]), "{goes:?}");
     assert!(stays.len() == 3 && stays[..2] == [1.0, 2.0] && is_stale(stays[2]), "{stays:?}");
     assert_eq!(sink.values("up")[..3], [1.0, 1.0, 0.0]);
+}
+
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+#[tokio::test]
+async fn open_metrics_is_read_by_its_content_type() {
+    let whole = "# TYPE hits counter\nhits_total 3 1.5 # {trace=\"a\"} 1\n# EOF\n";
+    let app = Router::new()
+        .route("/whole", get(move || async move { ([(header::CONTENT_TYPE, OPEN_METRICS)], whole) }))
+        .route("/cut", get(|| async { ([(header::CONTENT_TYPE, OPEN_METRICS)], "kept 1\n") }));
+    let address = serve(app).await;
+    let (sink, pipeline) = scrape(&["whole", "cut"].map(|path| format!("http://{address}/{path}")));
+    eventually("both were tried twice", || sink.values("up").len() >= 4).await;
+    pipeline.shutdown(PATIENCE).await.unwrap();
+    let samples = sink.samples();
+    let hits = of(&samples, "hits_total")[0];
+    assert_eq!((hits.value, hits.timestamp.as_millis()), (3.0, 1500));
+    assert!(
+        of(&samples, "kept").is_empty() && sink.values("up").contains(&0.0),
+        "half a scrape is no scrape"
+    );
+}
+
+/// One gzip member with one stored block.
+fn gzip(text: &str) -> Vec<u8> {
+    let len = u16::try_from(text.len()).unwrap();
+    let mut bytes = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255, 1];
+    bytes.extend(len.to_le_bytes());
+    bytes.extend((!len).to_le_bytes());
+    bytes.extend(text.as_bytes());
+    bytes.extend(crc32fast::hash(text.as_bytes()).to_le_bytes());
+    bytes.extend(u32::from(len).to_le_bytes());
+    bytes
+}
+
+#[tokio::test]
+async fn compressed_answers_are_read_and_limited_by_what_is_in_them() {
+    let asked = Arc::new(Mutex::new(BTreeSet::new()));
+    let seen = asked.clone();
+    let app = Router::new()
+        .route(
+            "/small",
+            get(move |request: axum::extract::Request| {
+                let encoding = request.headers()[header::ACCEPT_ENCODING].to_str().unwrap().to_owned();
+                seen.lock().unwrap().insert(encoding);
+                async {
+                    (
+                        [(header::CONTENT_TYPE, "text/plain"), (header::CONTENT_ENCODING, "gzip")],
+                        gzip("small 1\n"),
+                    )
+                }
+            }),
+        )
+        .route(
+            "/big",
+            get(|| async {
+                (
+                    [(header::CONTENT_TYPE, "text/plain"), (header::CONTENT_ENCODING, "gzip")],
+                    gzip(&format!("big 1\n#{}\n", " ".repeat(12_000))),
+                )
+            }),
+        );
+    let address = serve(app).await;
+    let (sink, pipeline) = scrape(&["small", "big"].map(|path| format!("http://{address}/{path}")));
+    eventually("both were tried twice", || sink.values("up").len() >= 4).await;
+    pipeline.shutdown(PATIENCE).await.unwrap();
+    assert!(sink.values("small").contains(&1.0) && sink.values("big").is_empty());
+    assert!(asked.lock().unwrap().iter().all(|encoding| encoding.contains("gzip")));
+}
+
+/// Answers over TLS with a certificate by the authority of the tests, for `localhost` and `127.0.0.1`.
+async fn serve_tls(text: &'static str) -> SocketAddr {
+    let chain = vec![CertificateDer::from_pem_slice(include_bytes!("../alerting/tls/server.pem")).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("../alerting/tls/server.key")).unwrap();
+    let config =
+        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut request = [0; 2048];
+            let _ = stream.read(&mut request).await;
+            let length = text.len();
+            let answer =
+                format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{text}");
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn https_is_trusted_by_the_authority_that_is_given_and_by_no_other() {
+    let address = serve_tls("safe 1\n").await;
+    let target = format!("https://localhost:{}/metrics", address.port());
+    let authority = include_bytes!("../alerting/tls/authority.pem");
+    let source = builder().target(&target, Labels::empty()).certificate_authority(authority);
+    let (sink, pipeline) = run(source);
+    eventually("it is scraped twice", || sink.values("safe").len() >= 2).await;
+    pipeline.shutdown(PATIENCE).await.unwrap();
+    let (sink, pipeline) = run(builder().target(&target, Labels::empty()));
+    eventually("it is tried twice", || sink.values("up").len() >= 2).await;
+    pipeline.shutdown(PATIENCE).await.unwrap();
+    assert!(sink.values("up").iter().all(|up| *up == 0.0) && sink.values("safe").is_empty());
+    for wrong in ["", "no PEM", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
+        let built = builder().target(&target, Labels::empty()).certificate_authority(wrong).build();
+        assert_eq!(built.unwrap_err().kind(), platform_core::ErrorKind::Invalid, "{wrong}");
+    }
+}
+
+#[tokio::test]
+async fn bearer_tokens_are_sent_and_read_again_from_their_file() {
+    let app = Router::new().route(
+        "/metrics",
+        get(|request: axum::extract::Request| {
+            let sent = request.headers().get(header::AUTHORIZATION).map(|v| v.to_str().unwrap().to_owned());
+            async move {
+                match sent.as_deref() {
+                    Some("Bearer first") => "first 1\n".into_response(),
+                    Some("Bearer second") => "second 1\n".into_response(),
+                    _ => axum::http::StatusCode::UNAUTHORIZED.into_response(),
+                }
+            }
+        }),
+    );
+    let address = serve(app).await.to_string();
+    let (sink, pipeline) =
+        run(builder().target(&address, Labels::empty()).bearer_token("first".to_owned().into()));
+    eventually("the token is taken", || !sink.values("first").is_empty()).await;
+    pipeline.shutdown(PATIENCE).await.unwrap();
+
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("token");
+    let (sink, pipeline) = run(builder().target(&address, Labels::empty()).bearer_token_file(&file));
+    eventually("it is down without a token", || sink.values("up").contains(&0.0)).await;
+    std::fs::write(&file, "first\n").unwrap();
+    eventually("the file is read", || !sink.values("first").is_empty()).await;
+    std::fs::write(&file, "second\n").unwrap();
+    eventually("the file is read again", || !sink.values("second").is_empty()).await;
+    pipeline.shutdown(PATIENCE).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_strict_source_takes_all_or_nothing_and_labels_have_limits() {
+    let app = Router::new()
+        .route("/broken", get(|| async { "kept 1\nbroken{\n" }))
+        .route("/long", get(|| async { "short{a=\"1\"} 1\nlong{a=\"123456\"} 1\n" }));
+    let address = serve(app).await;
+    let broken = format!("http://{address}/broken");
+    let (sink, pipeline) = run(builder().target(&broken, Labels::empty()).strict(true));
+    eventually("it is tried twice", || sink.values("up").len() >= 2).await;
+    pipeline.shutdown(PATIENCE).await.unwrap();
+    assert!(sink.values("up").iter().all(|up| *up == 0.0) && sink.values("kept").is_empty());
+    let long = format!("http://{address}/long");
+    let (sink, pipeline) = run(builder().target(&long, Labels::empty()).label_limits(3, 10, 5));
+    eventually("it is scraped twice", || sink.values("short").len() >= 2).await;
+    pipeline.shutdown(PATIENCE).await.unwrap();
+    assert!(sink.values("long").is_empty());
+    assert_eq!(sink.values("platform_scrape_rejected_lines")[0], 1.0);
+}
+
+#[tokio::test]
+async fn hundreds_of_targets_are_scraped_by_turns() {
+    const TARGETS: usize = 400;
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let counters = (now, most.clone());
+    let app = Router::new().route(
+        "/metrics",
+        get(move |request: axum::extract::Request| {
+            let (now, most) = counters.clone();
+            async move {
+                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                now.fetch_sub(1, Ordering::SeqCst);
+                format!("target {}\n", request.uri().query().unwrap())
+            }
+        }),
+    );
+    let address = serve(app).await;
+    let mut source = builder().interval(Duration::from_secs(2)).concurrency(8);
+    for number in 0..TARGETS {
+        source = source.target(
+            format!("http://{address}/metrics?{number}"),
+            Labels::from_iter([("number", number.to_string())]),
+        );
+    }
+    let (sink, pipeline) = run(source);
+    let scraped = || {
+        let samples = sink.samples();
+        let of = |s: &Sample| (s.value as usize, s.labels.get("number").unwrap().to_owned());
+        of_metric(&samples, "target").map(of).collect::<BTreeSet<_>>()
+    };
+    eventually("each was scraped", || scraped().len() == TARGETS).await;
+    pipeline.shutdown(PATIENCE).await.unwrap();
+    assert!(scraped().iter().all(|(value, number)| value.to_string() == *number), "each has its own");
+    let most = most.load(Ordering::SeqCst);
+    assert!((2..=8).contains(&most), "{most} at once");
+}
+
+fn of_metric<'a>(samples: &'a [Sample], metric: &'a str) -> impl Iterator<Item = &'a Sample> {
+    samples.iter().filter(move |s| &*s.metric == metric && !is_stale(s.value))
 }

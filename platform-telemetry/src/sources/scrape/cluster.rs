@@ -1,15 +1,17 @@
 //! The pods of a cluster that ask to be scraped.
 
 use super::{
-    fetch::ACCEPT,
-    history::{self, History},
+    fetch::ACCEPT_TEXT,
+    history::{self, History, Reading},
     pod::PodTarget,
+    selector::{PodSelector, ServiceSelector},
 };
-use crate::{exposition::Limits, sources::every};
+use crate::exposition::{Format, Limits};
 use async_trait::async_trait;
 use futures::{
     FutureExt,
-    stream::{self, StreamExt},
+    future::BoxFuture,
+    stream::{FuturesUnordered, StreamExt},
 };
 use platform_core::{
     Error, ErrorKind, Result,
@@ -17,12 +19,9 @@ use platform_core::{
     cluster::{Cluster, ListOptions},
     telemetry::{Batch, Emitter, Labels, Sample, TelemetrySource},
 };
-use std::{
-    collections::HashMap,
-    fmt,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use serde_json::Value;
+use std::{cell::RefCell, collections::HashMap, fmt, sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 type NamespaceLabels = dyn Fn(&str) -> Option<Labels> + Send + Sync;
@@ -32,13 +31,16 @@ const LIST_DEADLINE: Duration = Duration::from_secs(30);
 /// How many pods are scraped at once.
 const CONCURRENCY: usize = 16;
 
-/// Scrapes the pods of a cluster that are annotated for it, through the proxy of its API server: no route into the cluster's network is
+/// Scrapes the pods of a cluster that are annotated or chosen for it, through the proxy of its API server: no route into the cluster's network is
 /// needed, and no port is opened.
 ///
 /// # Behavior
 /// - A running pod with the annotation `prometheus.io/scrape: "true"` is a target, and so are the platform's node exporter and
 ///   kube-state-metrics, which bear none. `prometheus.io/port` is its port (default: the one that a
 ///   container calls `metrics`), `prometheus.io/path` its path (`/metrics`), `prometheus.io/scheme` `http` or `https`.
+/// - Pods and Services can be chosen besides, by namespace and labels: [`pods`](ClusterScrapeSourceBuilder::pods),
+///   [`services`](ClusterScrapeSourceBuilder::services). What is chosen twice is scraped once, as the first says; annotations come last.
+/// - Each pod is scraped at its own moment within the interval, chosen by a hash of its address. One that is slow holds up no other.
 /// - Samples bear `job` (the pod's `app.kubernetes.io/name`, or its first container's name), `instance` (address and port), `namespace`,
 ///   `pod`, `node`, `cluster` and the labels given; those of the platform's exporters only `job` and `instance` (the node, the Service) besides; labels in conflict become `exported_NAME`. Those of kube-state-metrics win, since it
 ///   speaks for others. What a sample's `namespace` says is then labelled as [`namespace_labels`](ClusterScrapeSourceBuilder::namespace_labels) says.
@@ -46,7 +48,7 @@ const CONCURRENCY: usize = 16;
 ///   ends all its series.
 /// - While pods cannot be looked for, those that are known are scraped on.
 ///
-/// The principal of the cluster's handle needs `list` on pods and `get` on `pods/proxy`.
+/// The principal of the cluster's handle needs `list` on pods and `get` on `pods/proxy`, and `list` on services where they are chosen.
 pub struct ClusterScrapeSource {
     name: String,
     cluster: Arc<dyn Cluster>,
@@ -56,16 +58,32 @@ pub struct ClusterScrapeSource {
     labels: Labels,
     namespace_labels: Arc<NamespaceLabels>,
     limits: Limits,
+    pods: Vec<PodSelector>,
+    services: Vec<ServiceSelector>,
     clock: Arc<dyn Clock>,
-    state: tokio::sync::Mutex<State>,
 }
 
-/// What is remembered between scrapes.
+/// What is known while the source runs.
 #[derive(Default)]
 struct State {
-    discovered: Option<Instant>,
-    targets: HashMap<String, (PodTarget, History)>,
+    targets: HashMap<String, Tracked>,
     problem: Option<String>,
+}
+
+/// A target, and when it is scraped next.
+struct Tracked {
+    target: Arc<PodTarget>,
+    due: Instant,
+    /// Away while it is scraped.
+    history: Option<History>,
+    /// It is no more, or is something else now.
+    gone: bool,
+}
+
+/// What has been waited for.
+enum Done {
+    Listed(Result<(Vec<Value>, Vec<Value>)>),
+    Scraped { key: String, history: History, samples: Vec<Sample> },
 }
 
 impl ClusterScrapeSource {
@@ -77,36 +95,97 @@ impl ClusterScrapeSource {
             discovery_interval: Duration::from_secs(10),
             labels: Labels::empty(),
             namespace_labels: Arc::new(|_| None),
+            pods: Vec::new(),
+            services: Vec::new(),
             clock: Arc::new(SystemClock),
         }
     }
 
-    async fn tick(&self, out: &Emitter) -> Result<()> {
-        let mut state = self.state.lock().await;
-        if state.discovered.is_none_or(|last| last.elapsed() >= self.discovery_interval) {
-            let ended = self.discover(&mut state).await;
-            drop(out.emit(Batch::samples(ended)).await?);
-        }
-        let targets = state.targets.values_mut();
-        let scrapes: Vec<_> = targets.map(|(target, history)| self.scrape(target, history).boxed()).collect();
-        let mut scrapes = stream::iter(scrapes).buffer_unordered(CONCURRENCY);
-        while let Some(samples) = scrapes.next().await {
+    async fn follow(&self, out: &Emitter) -> Result<()> {
+        let mut state = State::default();
+        let mut waiting: FuturesUnordered<BoxFuture<'_, Done>> = FuturesUnordered::new();
+        waiting.push(self.list().boxed());
+        let (mut listing, mut next_listing, mut scraping) = (true, Instant::now(), 0);
+        loop {
+            let now = Instant::now();
+            if !listing && next_listing <= now {
+                waiting.push(self.list().boxed());
+                listing = true;
+            }
+            for (key, tracked) in &mut state.targets {
+                if scraping >= CONCURRENCY {
+                    break;
+                }
+                if tracked.due <= now
+                    && let Some(history) = tracked.history.take()
+                {
+                    let target = Arc::clone(&tracked.target);
+                    tracked.due = self.next(&target, tracked.due, now);
+                    waiting.push(self.scrape(key.clone(), target, history).boxed());
+                    scraping += 1;
+                }
+            }
+            let idle =
+                state.targets.values().filter(|tracked| tracked.history.is_some()).map(|tracked| tracked.due);
+            let listing_due = (!listing).then_some(next_listing);
+            // With all turns taken the next thing is that one ends.
+            let wake = idle.filter(|_| scraping < CONCURRENCY).chain(listing_due).min();
+            let done = tokio::select! {
+                Some(done) = waiting.next() => done,
+                () = sleep_until(wake.unwrap_or(now + self.discovery_interval)) => continue,
+            };
+            let samples = match done {
+                Done::Listed(listed) => {
+                    (listing, next_listing) = (false, Instant::now() + self.discovery_interval);
+                    self.discovered(&mut state, listed)
+                }
+                Done::Scraped { key, history, mut samples } => {
+                    scraping -= 1;
+                    let tracked = state.targets.get_mut(&key);
+                    match tracked {
+                        Some(tracked) if !tracked.gone => tracked.history = Some(history),
+                        _ => {
+                            state.targets.remove(&key);
+                            samples.extend(history.end(self.clock.now()));
+                        }
+                    }
+                    samples
+                }
+            };
             // The next scrape reads anew: whether this one became durable changes nothing here.
             drop(out.emit(Batch::samples(samples)).await?);
         }
-        Ok(())
     }
 
-    /// Looks for pods; answers with the ends of those that are gone.
-    async fn discover(&self, state: &mut State) -> Vec<Sample> {
-        let options = ListOptions::all();
-        let listing = self.cluster.list("v1", "Pod", &options);
-        let pods = tokio::time::timeout(LIST_DEADLINE, listing).await.unwrap_or_else(|_| {
+    /// Its next moment after `due`, skipping those that were missed.
+    fn next(&self, target: &PodTarget, due: Instant, now: Instant) -> Instant {
+        let interval = target.interval.unwrap_or(self.interval);
+        let next = due + interval;
+        if next > now { next } else { now + interval }
+    }
+
+    /// Looks for pods, and for Services if any are asked for.
+    async fn list(&self) -> Done {
+        let listing = async {
+            let options = ListOptions::all();
+            let pods = self.cluster.list("v1", "Pod", &options).await?;
+            let services = if self.services.is_empty() {
+                Vec::new()
+            } else {
+                self.cluster.list("v1", "Service", &options).await?
+            };
+            Ok((pods, services))
+        };
+        Done::Listed(timeout(LIST_DEADLINE, listing).await.unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Timeout, format!("no answer within {LIST_DEADLINE:?}"))
                 .operation("list pods"))
-        });
-        let pods = match pods {
-            Ok(pods) => pods,
+        }))
+    }
+
+    /// Takes note of what is there; answers with the ends of what is gone.
+    fn discovered(&self, state: &mut State, listed: Result<(Vec<Value>, Vec<Value>)>) -> Vec<Sample> {
+        let (pods, services) = match listed {
+            Ok(listed) => listed,
             Err(error) => {
                 let problem = error.to_string();
                 if state.problem.as_ref() != Some(&problem) {
@@ -117,37 +196,79 @@ impl ClusterScrapeSource {
             }
         };
         state.problem = None;
-        state.discovered = Some(Instant::now());
-        let mut former = std::mem::take(&mut state.targets);
-        for target in pods.iter().filter_map(|pod| PodTarget::of(pod, &self.labels)) {
-            let key = target.to_string();
-            let known = former.remove(&key).filter(|(before, _)| *before == target);
-            let history =
-                known.map_or_else(|| History::new(target.labels.clone(), target.honor_labels), |(_, h)| h);
-            state.targets.insert(key, (target, history));
+        let by_services = self.services.iter().flat_map(|selector| {
+            services.iter().flat_map(|service| selector.targets(service, &pods, &self.labels))
+        });
+        let by_pods = self
+            .pods
+            .iter()
+            .flat_map(|selector| pods.iter().filter_map(|pod| selector.target(pod, &self.labels)));
+        let annotated = pods.iter().filter_map(|pod| PodTarget::of(pod, &self.labels));
+        let mut found: HashMap<String, PodTarget> = HashMap::new();
+        for target in by_services.chain(by_pods).chain(annotated) {
+            found.entry(target.to_string()).or_insert(target);
         }
-        let at = self.clock.now();
-        former.into_values().flat_map(|(_, history)| history.end(at)).collect()
+        let (at, now) = (self.clock.now(), Instant::now());
+        let mut ends = Vec::new();
+        state.targets.retain(|key, tracked| {
+            if found.get(key) == Some(&*tracked.target) {
+                found.remove(key);
+                // It may have been away for a moment.
+                tracked.gone = false;
+                return true;
+            }
+            tracked.gone = true;
+            match tracked.history.take() {
+                Some(history) => {
+                    ends.extend(history.end(at));
+                    false
+                }
+                None => true,
+            }
+        });
+        for (key, target) in found {
+            // What is something else now begins when the scrape under way has ended.
+            if !state.targets.contains_key(&key) {
+                let interval = target.interval.unwrap_or(self.interval);
+                let history = History::new(Reading {
+                    limits: self.limits,
+                    strict: false,
+                    labels: target.labels.clone(),
+                    honor_labels: target.honor_labels,
+                });
+                let due = now + history::delay(&key, interval, at);
+                state.targets.insert(
+                    key,
+                    Tracked { target: Arc::new(target), due, history: Some(history), gone: false },
+                );
+            }
+        }
+        ends
     }
 
-    async fn scrape(&self, target: &PodTarget, history: &mut History) -> Vec<Sample> {
+    async fn scrape(&self, key: String, target: Arc<PodTarget>, mut history: History) -> Done {
         let at = self.clock.now();
-        let started = Instant::now();
-        let request = target.request.clone().accept(ACCEPT);
-        let reading = tokio::time::timeout(self.timeout, self.cluster.proxy(&request)).await;
-        let outcome = reading
-            .unwrap_or_else(|_| {
-                Err(Error::new(ErrorKind::Timeout, format!("no answer within {:?}", self.timeout)))
+        let started = std::time::Instant::now();
+        let request = target.request.clone().accept(ACCEPT_TEXT);
+        let reading = timeout(self.timeout, self.cluster.proxy(&request)).await;
+        let answer = reading.unwrap_or_else(|_| {
+            Err(Error::new(ErrorKind::Timeout, format!("no answer within {:?}", self.timeout)))
+        });
+        let answer = answer.map(|body| (Format::Prometheus, body.into()));
+        let samples = {
+            // Each namespace is asked for once.
+            let known: RefCell<HashMap<String, Option<Labels>>> = RefCell::default();
+            history.samples(&*target, answer, at, started, |labels| {
+                let namespace = labels.get("namespace")?;
+                if let Some(labels) = known.borrow().get(namespace) {
+                    return labels.clone();
+                }
+                let labels = (self.namespace_labels)(namespace);
+                known.borrow_mut().insert(namespace.to_owned(), labels.clone());
+                labels
             })
-            .and_then(|body| history::read(&body, at, &self.limits));
-        history.samples(target, outcome, at, started.elapsed(), |sample| self.of_namespace(sample))
-    }
-
-    fn of_namespace(&self, mut sample: Sample) -> Sample {
-        if let Some(labels) = sample.labels.get("namespace").and_then(|n| (self.namespace_labels)(n)) {
-            sample.labels = sample.labels.with(&labels);
-        }
-        sample
+        };
+        Done::Scraped { key, history, samples }
     }
 }
 
@@ -168,7 +289,7 @@ impl TelemetrySource for ClusterScrapeSource {
     }
 
     async fn run(&self, out: &Emitter, shutdown: &CancellationToken) -> Result<()> {
-        every(self.interval, shutdown, || self.tick(out)).await
+        shutdown.run_until_cancelled(self.follow(out)).await.unwrap_or(Ok(()))
     }
 }
 
@@ -180,6 +301,8 @@ pub struct ClusterScrapeSourceBuilder {
     discovery_interval: Duration,
     labels: Labels,
     namespace_labels: Arc<NamespaceLabels>,
+    pods: Vec<PodSelector>,
+    services: Vec<ServiceSelector>,
     clock: Arc<dyn Clock>,
 }
 
@@ -193,6 +316,18 @@ impl ClusterScrapeSourceBuilder {
     /// How often pods are looked for. Default: 10 s.
     pub fn discovery_interval(mut self, interval: Duration) -> Self {
         self.discovery_interval = interval;
+        self
+    }
+
+    /// Chooses pods besides those that are annotated.
+    pub fn pods(mut self, selector: PodSelector) -> Self {
+        self.pods.push(selector);
+        self
+    }
+
+    /// Chooses the pods behind Services.
+    pub fn services(mut self, selector: ServiceSelector) -> Self {
+        self.services.push(selector);
         self
     }
 
@@ -229,8 +364,9 @@ impl ClusterScrapeSourceBuilder {
             timeout: self.interval.clamp(Duration::from_secs(1), Duration::from_secs(10)),
             namespace_labels: self.namespace_labels,
             limits: Limits::default().samples(200_000),
+            pods: self.pods,
+            services: self.services,
             clock: self.clock,
-            state: tokio::sync::Mutex::default(),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! One exchange with a target.
 
-use crate::http;
+use super::bearer::Bearer;
+use crate::{exposition::Format, http};
+use bytes::Bytes;
 use platform_core::{Error, ErrorKind, Result};
 use reqwest::{
     Client, Response, Url, Version,
@@ -9,20 +11,32 @@ use reqwest::{
 use std::time::Duration;
 
 /// What is asked for: as Prometheus does, less the formats that are not read here.
-pub const ACCEPT: &str =
+pub const ACCEPT: &str = "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,\
+    text/plain;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1";
+/// The same where nothing tells in which format the answer is.
+pub(super) const ACCEPT_TEXT: &str =
     "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
 
-/// The whole body of an answer in the text format.
-pub(super) async fn fetch(client: &Client, url: &Url, timeout: Duration, limit: usize) -> Result<Vec<u8>> {
-    let request = client
+/// The whole body of an answer, and its format.
+pub(super) async fn fetch(
+    client: &Client,
+    url: &Url,
+    bearer: Option<&Bearer>,
+    timeout: Duration,
+    limit: usize,
+) -> Result<(Format, Bytes)> {
+    let mut request = client
         .get(url.clone())
         .header(ACCEPT_HEADER, ACCEPT)
         .header("X-Prometheus-Scrape-Timeout-Seconds", timeout.as_secs_f64().to_string());
+    if let Some(bearer) = bearer {
+        request = bearer.sign(request).await?;
+    }
     let mut response = request.send().await.map_err(http::failure)?;
     if !response.status().is_success() {
         return Err(Error::new(ErrorKind::Unavailable, format!("it answers {}", response.status())));
     }
-    check_content_type(&response)?;
+    let format = format(&response)?;
     let ends_with_the_connection = ends_with_the_connection(&response);
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(http::failure)? {
@@ -38,17 +52,18 @@ pub(super) async fn fetch(client: &Client, url: &Url, timeout: Duration, limit: 
     if ends_with_the_connection && body.last().is_some_and(|last| *last != b'\n') {
         return Err(Error::new(ErrorKind::Unavailable, "its answer ends in the middle of a line"));
     }
-    Ok(body)
+    // It is kept until the next scrape.
+    body.shrink_to_fit();
+    Ok((format, body.into()))
 }
 
-fn check_content_type(response: &Response) -> Result<()> {
-    let Some(value) = response.headers().get(CONTENT_TYPE) else { return Ok(()) };
+fn format(response: &Response) -> Result<Format> {
+    let Some(value) = response.headers().get(CONTENT_TYPE) else { return Ok(Format::Prometheus) };
     let value = String::from_utf8_lossy(value.as_bytes());
-    let media_type = value.split(';').next().unwrap_or_default().trim();
-    if media_type.is_empty() || media_type.eq_ignore_ascii_case("text/plain") {
-        return Ok(());
-    }
-    Err(Error::invalid(format!("it answers with {media_type:?}, not with \"text/plain\"")))
+    Format::of_content_type(&value).ok_or_else(|| {
+        let media_type = value.split(';').next().unwrap_or_default().trim();
+        Error::invalid(format!("it answers with {media_type:?}, not with \"text/plain\" or OpenMetrics"))
+    })
 }
 
 /// Whether only the end of the connection says where the body ends.

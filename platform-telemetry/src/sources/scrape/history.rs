@@ -1,73 +1,145 @@
 //! What is remembered of a target between scrapes, and what is made of each scrape.
 
 use crate::{
-    exposition::{Limits, Scrape, parse},
+    exposition::{Format, Limits, LineError, Rescrape},
     sources::staleness::{STALE, Staleness},
 };
+use bytes::Bytes;
 use platform_core::{
-    Error, Result,
+    Error, ErrorKind, Result,
     clock::Timestamp,
     telemetry::{Labels, MetricKind, Sample},
 };
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+    time::{Duration, Instant},
+};
 
-/// A body in the text format; one that has nothing but malformed lines in it is none.
-pub(super) fn read(body: &[u8], at: Timestamp, limits: &Limits) -> Result<Scrape> {
-    let scrape = parse(body, at, limits);
-    if scrape.over_limit {
-        return Err(Error::invalid(format!("it has more than {} samples", limits.samples)));
-    }
-    match scrape.errors.first() {
-        Some(error) if scrape.samples.is_empty() => {
-            Err(Error::invalid(format!("this is not the text format: {error}")))
-        }
-        _ => Ok(scrape),
-    }
+/// How the answers of a target are read, and what its samples bear.
+#[derive(Debug, Clone)]
+pub(super) struct Reading {
+    pub(super) limits: Limits,
+    /// One malformed line fails the scrape.
+    pub(super) strict: bool,
+    pub(super) labels: Labels,
+    /// Labels of its samples win over these.
+    pub(super) honor_labels: bool,
 }
 
 /// One target's past.
 pub(super) struct History {
-    labels: Labels,
-    honor_labels: bool,
+    reading: Reading,
+    scrapes: Rescrape<Stored>,
     staleness: Staleness,
+    /// The last scrape was none: every series has ended.
+    ended: bool,
     /// What was told last.
     problem: Option<String>,
 }
 
+/// The labels of a series, made once.
+struct Stored {
+    /// With those of the target.
+    labels: Labels,
+    /// Others of which somebody decides anew each time.
+    more: Option<Labels>,
+    all: Labels,
+}
+
 impl History {
-    /// Of a target whose samples get these labels; with `honor_labels` their own win.
-    pub(super) fn new(labels: Labels, honor_labels: bool) -> Self {
-        Self { labels, honor_labels, staleness: Staleness::default(), problem: None }
+    pub(super) fn new(reading: Reading) -> Self {
+        Self {
+            scrapes: Rescrape::new(Format::default(), &reading.limits),
+            reading,
+            staleness: Staleness::default(),
+            ended: true,
+            problem: None,
+        }
     }
 
-    /// The samples of a scrape with the target's labels, ends for those that vanished, and the reports, whatever its outcome.
+    /// The samples of an answer with the target's labels, ends for those that vanished, and the reports, whatever the outcome. `more` adds
+    /// labels to those of a sample.
     pub(super) fn samples(
         &mut self,
         target: &impl fmt::Display,
-        outcome: Result<Scrape>,
+        answer: Result<(Format, Bytes)>,
         at: Timestamp,
-        duration: Duration,
-        relabel: impl Fn(Sample) -> Sample,
+        started: Instant,
+        more: impl Fn(&Labels) -> Option<Labels>,
     ) -> Vec<Sample> {
-        self.note(target, &outcome);
-        let up = outcome.is_ok();
-        let (rejected, mut samples) = match outcome {
-            Ok(Scrape { samples, rejected_lines, .. }) => {
-                let labelled =
-                    samples.into_iter().map(|s| relabel(label(s, &self.labels, self.honor_labels)));
-                (rejected_lines, labelled.collect())
-            }
-            Err(_) => (0, Vec::new()),
+        let outcome = answer.and_then(|(format, body)| self.read(format, body));
+        let first_error = self.scrapes.errors().into_iter().next().filter(|_| outcome.is_ok());
+        self.note(target, &outcome, first_error);
+        let Ok(mut changed) = outcome else {
+            self.ended = true;
+            let mut samples = self.staleness.advance(&[], at);
+            samples.extend(self.reports([0.0, started.elapsed().as_secs_f64(), 0.0, 0.0, 0.0, 0.0], at));
+            return samples;
         };
+        let mut samples = Vec::with_capacity(self.scrapes.samples().len() + 8);
+        let mut own_time = 0;
+        for (stored, metric, kind, value, timestamp) in self.scrapes.samples_mut() {
+            let more = more(&stored.labels);
+            if more != stored.more {
+                changed = true;
+                stored.all =
+                    more.as_ref().map_or_else(|| stored.labels.clone(), |more| stored.labels.with(more));
+                stored.more = more;
+            }
+            own_time += usize::from(timestamp.is_some());
+            let timestamp = timestamp.map_or(at, Timestamp::from_millis);
+            samples.push(Sample {
+                metric: metric.clone(),
+                labels: stored.all.clone(),
+                timestamp,
+                value,
+                kind,
+            });
+        }
         let scraped = samples.len() as f64;
-        let added = self.staleness.added(&samples) as f64;
-        let ended = self.staleness.advance(&samples, at);
-        samples.extend(ended);
-        samples.extend(self.reports(
-            [f64::from(u8::from(up)), duration.as_secs_f64(), scraped, scraped, added, rejected as f64],
-            at,
-        ));
+        // With the same series as before none is new but those that bring their own time, of which nobody keeps count.
+        let mut added = own_time;
+        if changed || self.ended {
+            added = self.staleness.added(&samples);
+            let ended = self.staleness.advance(&samples, at);
+            samples.extend(ended);
+            self.ended = false;
+        }
+        let rejected = self.scrapes.rejected_lines() as f64;
+        let duration = started.elapsed().as_secs_f64();
+        samples.extend(self.reports([1.0, duration, scraped, scraped, added as f64, rejected], at));
         samples
+    }
+
+    /// Reads an answer, and tells whether its series are others than those of the last. One that has nothing but malformed lines in it is none.
+    fn read(&mut self, format: Format, body: Bytes) -> Result<bool> {
+        let limits = &self.reading.limits;
+        let mut changed = false;
+        if self.scrapes.format() != format {
+            self.scrapes = Rescrape::new(format, limits);
+            changed = true;
+        }
+        let (labels, honor_labels) = (&self.reading.labels, self.reading.honor_labels);
+        let reread = self.scrapes.read(body, |raw| {
+            let labels = label(raw.labels().collect(), labels, honor_labels);
+            Stored { all: labels.clone(), labels, more: None }
+        });
+        if self.scrapes.over_limit() {
+            return Err(Error::invalid(format!("it has more than {} samples", limits.samples)));
+        }
+        match self.scrapes.errors().first() {
+            Some(error) if self.reading.strict => {
+                Err(Error::invalid(format!("a line is malformed: {error}")))
+            }
+            Some(error) if self.scrapes.samples().len() == 0 => {
+                Err(Error::invalid(format!("this is not the text format: {error}")))
+            }
+            _ if !self.scrapes.is_complete() => {
+                Err(Error::new(ErrorKind::Unavailable, "its answer does not end with # EOF: it is cut off"))
+            }
+            _ => Ok(changed || reread.series_changed),
+        }
     }
 
     /// Ends everything: the target is no more.
@@ -88,7 +160,7 @@ impl History {
         ];
         NAMES.into_iter().zip(values).map(move |(metric, value)| Sample {
             metric: metric.into(),
-            labels: self.labels.clone(),
+            labels: self.reading.labels.clone(),
             timestamp: at,
             value,
             kind: MetricKind::Gauge,
@@ -96,18 +168,17 @@ impl History {
     }
 
     /// Tells what changed: a target that stays down is told once.
-    fn note(&mut self, target: &impl fmt::Display, outcome: &Result<Scrape>) {
-        let problem = match outcome {
-            Err(error) => Some(error.to_string()),
-            Ok(scrape) => scrape.errors.first().map(ToString::to_string),
-        };
+    fn note(&mut self, target: &impl fmt::Display, outcome: &Result<bool>, malformed: Option<LineError>) {
+        let problem = outcome.as_ref().err().map(ToString::to_string);
+        let problem = problem.or_else(|| malformed.as_ref().map(ToString::to_string));
         if problem == self.problem {
             return;
         }
         match (&problem, outcome) {
             (Some(error), Err(_)) => tracing::warn!(%target, error, "a target cannot be scraped"),
-            (Some(error), Ok(scrape)) => {
-                tracing::warn!(%target, error, lines = scrape.rejected_lines, "a target exposes malformed lines, which are left out");
+            (Some(error), Ok(_)) => {
+                let lines = self.scrapes.rejected_lines();
+                tracing::warn!(%target, error, lines, "a target exposes malformed lines, which are left out");
             }
             (None, _) => tracing::info!(%target, "a target is scraped again without faults"),
         }
@@ -115,24 +186,32 @@ impl History {
     }
 }
 
-/// A scraped sample with the target's labels.
-fn label(mut sample: Sample, labels: &Labels, honor_labels: bool) -> Sample {
+/// The labels of a scraped sample with the target's.
+fn label(own: Labels, labels: &Labels, honor_labels: bool) -> Labels {
     if honor_labels {
-        sample.labels = labels.with(&sample.labels);
-        return sample;
+        return labels.with(&own);
     }
-    if labels.iter().any(|(name, _)| sample.labels.get(name).is_some()) {
-        let renamed = sample.labels.iter().map(|(name, value)| {
-            let mut name = name.to_owned();
-            while labels.get(&name).is_some() {
-                name.insert_str(0, "exported_");
-            }
-            (name, value.to_owned())
-        });
-        sample.labels = renamed.collect();
+    if labels.iter().all(|(name, _)| own.get(name).is_none()) {
+        return own.with(labels);
     }
-    sample.labels = sample.labels.with(labels);
-    sample
+    let renamed = own.iter().map(|(name, value)| {
+        let mut name = name.to_owned();
+        while labels.get(&name).is_some() {
+            name.insert_str(0, "exported_");
+        }
+        (name, value.to_owned())
+    });
+    renamed.collect::<Labels>().with(labels)
+}
+
+/// How long from `now` until the moment of a target in the interval: the same at each start, and another for each target.
+pub(super) fn delay(target: &impl Hash, interval: Duration, now: Timestamp) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    target.hash(&mut hasher);
+    let interval = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(1);
+    let now = u64::try_from(now.as_millis()).unwrap_or_default();
+    let (moment, now) = (hasher.finish() % interval, now % interval);
+    Duration::from_millis(if moment >= now { moment - now } else { interval - (now - moment) })
 }
 
 #[cfg(test)]
@@ -140,33 +219,102 @@ mod tests {
     use super::*;
     use crate::sources::is_stale;
 
-    fn sample(labels: &[(&str, &str)]) -> Sample {
-        Sample {
-            metric: "m".into(),
-            labels: labels.iter().copied().collect(),
-            timestamp: Timestamp::default(),
-            value: 1.0,
-            kind: MetricKind::Gauge,
-        }
+    const fn at(millis: i64) -> Timestamp {
+        Timestamp::from_millis(millis)
+    }
+
+    fn history(strict: bool) -> History {
+        let labels = Labels::from_iter([("job", "web")]);
+        History::new(Reading { limits: Limits::default(), strict, labels, honor_labels: false })
+    }
+
+    fn scrape(history: &mut History, text: &'static str, millis: i64) -> Vec<String> {
+        let answer = Ok((Format::Prometheus, text.into()));
+        let samples = history.samples(&"web", answer, at(millis), Instant::now(), |_| None);
+        told(&samples)
+    }
+
+    /// What is no report, and of those whether it is up and how many series are new.
+    fn told(samples: &[Sample]) -> Vec<String> {
+        let told = samples.iter().filter(|s| s.metric.len() < 5 || s.metric.ends_with("_added"));
+        told.map(|s| {
+            format!(
+                "{} {}",
+                s.metric,
+                if is_stale(s.value) { "ends".to_owned() } else { s.value.to_string() }
+            )
+        })
+        .collect()
     }
 
     #[test]
     fn labels_in_conflict_are_exported() {
         let target = Labels::from_iter([("instance", "a:1"), ("job", "web")]);
-        let sample = sample(&[("job", "inner"), ("code", "200")]);
-        let ours = label(sample.clone(), &target, false).labels;
+        let own = Labels::from_iter([("job", "inner"), ("code", "200")]);
+        let ours = label(own.clone(), &target, false);
         assert_eq!(ours.to_string(), r#"{code="200",exported_job="inner",instance="a:1",job="web"}"#);
-        assert_eq!(label(sample, &target, true).labels.get("job"), Some("inner"));
+        assert_eq!(label(own, &target, true).get("job"), Some("inner"));
     }
 
     #[test]
     fn a_target_that_is_gone_ends_all_its_series() {
-        let at = Timestamp::from_millis;
-        let mut history = History::new(Labels::from_iter([("job", "web")]), false);
-        let scrape = read(b"a 1\nb 2\n", at(1), &Limits::default());
-        let samples = history.samples(&"web", scrape, at(1), Duration::ZERO, |sample| sample);
+        let mut history = history(false);
+        let answer = Ok((Format::Prometheus, "a 1\nb 2\n".into()));
+        let samples = history.samples(&"web", answer, at(1), Instant::now(), |_| None);
         let ended = history.end(at(2));
         assert_eq!(samples.len(), ended.len());
         assert!(ended.iter().all(|sample| is_stale(sample.value) && sample.timestamp == at(2)));
+    }
+
+    #[test]
+    fn series_end_whatever_was_the_same() {
+        let mut history = history(false);
+        assert_eq!(
+            scrape(&mut history, "a 1\nb 2\nc 3 7\n", 1),
+            ["a 1", "b 2", "c 3", "up 1", "scrape_series_added 3"]
+        );
+        assert_eq!(
+            scrape(&mut history, "a 5\nb 2\nc 3 8\n", 2),
+            ["a 5", "b 2", "c 3", "up 1", "scrape_series_added 1"]
+        );
+        assert_eq!(
+            scrape(&mut history, "a 5\nc 3 8\n", 3),
+            ["a 5", "c 3", "b ends", "up 1", "scrape_series_added 1"]
+        );
+        assert_eq!(scrape(&mut history, "nothing\n", 4), ["a ends", "up 0", "scrape_series_added 0"]);
+        assert_eq!(scrape(&mut history, "nothing\n", 5), ["up 0", "scrape_series_added 0"]);
+        assert_eq!(scrape(&mut history, "a 5\nc 3 8\n", 6), ["a 5", "c 3", "up 1", "scrape_series_added 2"]);
+        assert_eq!(
+            scrape(&mut history, "a 5 9\nc 3\n", 7),
+            ["a 5", "c 3", "a ends", "up 1", "scrape_series_added 1"]
+        );
+    }
+
+    #[test]
+    fn labels_that_others_decide_are_asked_for_each_time() {
+        let mut history = history(false);
+        let mut all = |environment: Option<&'static str>| {
+            let more = |_: &Labels| environment.map(|e| Labels::from_iter([("environment", e)]));
+            let answer = Ok((Format::Prometheus, "a 1\n".into()));
+            let samples = history.samples(&"web", answer, at(1), Instant::now(), more);
+            let of = |s: &Sample| (is_stale(s.value), s.labels.get("environment").map(str::to_owned));
+            samples.iter().filter(|s| &*s.metric == "a").map(of).collect::<Vec<_>>()
+        };
+        assert_eq!(all(None), [(false, None)]);
+        assert_eq!(all(Some("dev")), [(false, Some("dev".to_owned())), (true, None)]);
+        assert_eq!(all(Some("dev")), [(false, Some("dev".to_owned()))]);
+    }
+
+    #[test]
+    fn strictness_and_formats_are_minded() {
+        let mut strict = history(true);
+        assert_eq!(scrape(&mut strict, "a 1\nb{\n", 1), ["up 0", "scrape_series_added 0"]);
+        assert_eq!(scrape(&mut strict, "a 1\n", 2), ["a 1", "up 1", "scrape_series_added 1"]);
+        let mut open = |text: &'static str| {
+            let answer = Ok((Format::OpenMetrics, text.into()));
+            told(&strict.samples(&"web", answer, at(3), Instant::now(), |_| None))
+        };
+        assert_eq!(open("a 2\n# EOF\n"), ["a 2", "up 1", "scrape_series_added 0"]);
+        assert_eq!(open("a 2\n"), ["a ends", "up 0", "scrape_series_added 0"], "it is cut off");
     }
 }

@@ -1,8 +1,9 @@
 //! Pods that ask to be scraped, and the platform's exporters.
 
+use super::selector::ScrapeEndpoint;
 use platform_core::{cluster::ProxyRequest, component::SYSTEM_NAMESPACE, telemetry::Labels};
 use serde_json::Value;
-use std::fmt;
+use std::{fmt, time::Duration};
 
 /// Exposes metrics of other objects under their own labels.
 const SPEAKS_FOR_OTHERS: &str = "kube-state-metrics";
@@ -17,6 +18,8 @@ pub(super) struct PodTarget {
     pub(super) labels: Labels,
     /// Whether labels of its samples win over its own.
     pub(super) honor_labels: bool,
+    /// How often, if not as all.
+    pub(super) interval: Option<Duration>,
 }
 
 impl PodTarget {
@@ -27,38 +30,67 @@ impl PodTarget {
             let annotations = pod.pointer("/metadata/annotations")?;
             annotations.get(format!("prometheus.io/{name}"))?.as_str()
         };
-        let runs =
-            text("/status/phase") == Some("Running") && pod.pointer("/metadata/deletionTimestamp").is_none();
-        let (namespace, name) = (text("/metadata/namespace")?, text("/metadata/name")?);
         let application = text("/metadata/labels/app.kubernetes.io~1name");
-        let is_exporter =
-            namespace == SYSTEM_NAMESPACE && application.is_some_and(|name| EXPORTERS.contains(&name));
-        if !runs || !(is_exporter || annotation("scrape") == Some("true")) {
+        let is_exporter = text("/metadata/namespace") == Some(SYSTEM_NAMESPACE)
+            && application.is_some_and(|name| EXPORTERS.contains(&name));
+        if !(is_exporter || annotation("scrape") == Some("true")) {
             return None;
         }
-        let port = annotation("port").map(str::to_owned).or_else(|| metrics_port(pod))?;
-        let job = application.or_else(|| text("/spec/containers/0/name"))?;
-        let node = text("/spec/nodeName").unwrap_or_default();
-        let own = match job {
+        let port = annotation("port").map(str::to_owned).or_else(|| port(pod, "metrics"))?;
+        let job = job(pod)?;
+        let endpoint = ScrapeEndpoint::port(&port).path(annotation("path").unwrap_or("/metrics"));
+        let endpoint = if annotation("scheme") == Some("https") { endpoint.https() } else { endpoint };
+        let speaks = is_exporter && job == SPEAKS_FOR_OTHERS;
+        let endpoint = if speaks { endpoint.honor_labels() } else { endpoint };
+        let mut target = Self::chosen(pod, &endpoint, &port, None, labels)?;
+        if is_exporter {
             // They tell of nodes and of other objects, and not of the pods that they are.
-            SPEAKS_FOR_OTHERS if is_exporter => {
-                Labels::from_iter([("job", job), ("instance", &format!("{job}.{namespace}.svc:{port}"))])
-            }
-            _ if is_exporter => Labels::from_iter([("job", job), ("instance", node)]),
-            _ => Labels::from_iter([
-                ("job", job),
-                ("instance", &format!("{}:{port}", text("/status/podIP")?)),
-                ("namespace", namespace),
-                ("pod", name),
-                ("node", node),
-            ]),
-        };
-        let request = ProxyRequest::pod(namespace, name)
-            .port(port)
-            .tls(annotation("scheme") == Some("https"))
-            .path(annotation("path").unwrap_or("/metrics"));
-        Some(Self { request, labels: labels.with(&own), honor_labels: job == SPEAKS_FOR_OTHERS })
+            let namespace = text("/metadata/namespace")?;
+            let instance = match job {
+                SPEAKS_FOR_OTHERS => format!("{job}.{namespace}.svc:{port}"),
+                _ => text("/spec/nodeName").unwrap_or_default().to_owned(),
+            };
+            target.labels = labels.with(&Labels::from_iter([("job", job), ("instance", instance.as_str())]));
+        }
+        Some(target)
     }
+
+    /// The target of a pod that runs, behind a Service if one is named.
+    pub(super) fn chosen(
+        pod: &Value,
+        endpoint: &ScrapeEndpoint,
+        port: &str,
+        service: Option<&str>,
+        labels: &Labels,
+    ) -> Option<Self> {
+        let text = |path: &str| pod.pointer(path).and_then(Value::as_str);
+        if text("/status/phase") != Some("Running") || pod.pointer("/metadata/deletionTimestamp").is_some() {
+            return None;
+        }
+        let (namespace, name) = (text("/metadata/namespace")?, text("/metadata/name")?);
+        let own = Labels::from_iter([
+            ("job", service.or_else(|| job(pod))?),
+            ("instance", &format!("{}:{port}", text("/status/podIP")?)),
+            ("namespace", namespace),
+            ("pod", name),
+            ("node", text("/spec/nodeName").unwrap_or_default()),
+            ("service", service.unwrap_or_default()),
+        ]);
+        let request =
+            ProxyRequest::pod(namespace, name).port(port).tls(endpoint.tls).path(endpoint.path.as_str());
+        Some(Self {
+            request,
+            labels: labels.with(&own),
+            honor_labels: endpoint.honor_labels,
+            interval: endpoint.interval,
+        })
+    }
+}
+
+/// What a pod is called as a job: its application, or its first container.
+fn job(pod: &Value) -> Option<&str> {
+    let text = |path: &str| pod.pointer(path).and_then(Value::as_str);
+    text("/metadata/labels/app.kubernetes.io~1name").or_else(|| text("/spec/containers/0/name"))
 }
 
 impl fmt::Display for PodTarget {
@@ -67,12 +99,15 @@ impl fmt::Display for PodTarget {
     }
 }
 
-/// The port that a container calls `metrics`.
-fn metrics_port(pod: &Value) -> Option<String> {
+/// A port by its number, or the one that a container calls so.
+pub(super) fn port(pod: &Value, port: &str) -> Option<String> {
+    if port.parse::<u16>().is_ok() {
+        return Some(port.to_owned());
+    }
     let containers = pod.pointer("/spec/containers")?.as_array()?;
     let mut ports = containers.iter().filter_map(|c| c.get("ports")?.as_array()).flatten();
-    let port = ports.find(|port| port.get("name").and_then(Value::as_str) == Some("metrics"))?;
-    Some(port.get("containerPort")?.as_u64()?.to_string())
+    let found = ports.find(|found| found.get("name").and_then(Value::as_str) == Some(port))?;
+    Some(found.get("containerPort")?.as_u64()?.to_string())
 }
 
 #[cfg(test)]

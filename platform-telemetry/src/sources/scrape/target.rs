@@ -1,12 +1,9 @@
 //! What is scraped.
 
+use super::history;
 use platform_core::{Error, Result, clock::Timestamp, telemetry::Labels};
 use reqwest::Url;
-use std::{
-    fmt,
-    hash::{DefaultHasher, Hash, Hasher},
-    time::Duration,
-};
+use std::{fmt, time::Duration};
 
 /// An address with labels.
 pub(super) struct Target {
@@ -48,12 +45,7 @@ impl Target {
 
     /// How long from `now` until its moment in the interval.
     pub(super) fn delay(&self, interval: Duration, now: Timestamp) -> Duration {
-        let mut hasher = DefaultHasher::new();
-        (&self.url, &self.labels).hash(&mut hasher);
-        let interval = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(1);
-        let now = u64::try_from(now.as_millis()).unwrap_or_default();
-        let (moment, now) = (hasher.finish() % interval, now % interval);
-        Duration::from_millis(if moment >= now { moment - now } else { interval - (now - moment) })
+        history::delay(&(&self.url, &self.labels), interval, now)
     }
 }
 

@@ -1,0 +1,94 @@
+//! Lines that begin with `#`.
+
+use super::{
+    Entry, FamilyType,
+    lexer::{Lexed, fault, quoted},
+    scan,
+    text::{decode, unescape},
+};
+use std::borrow::Cow;
+
+/// Whether a line of Prometheus' format is a comment to people alone, whatever its bytes are.
+pub(super) fn is_nothing(line: &[u8]) -> bool {
+    let line = line.get(scan::skip_blanks(line, 0)..).unwrap_or_default();
+    line.strip_prefix(b"#").is_some_and(|rest| {
+        let word = rest.get(scan::skip_blanks(rest, 0)..).unwrap_or_default();
+        let is_told = [b"HELP", b"TYPE"].iter().any(|keyword| {
+            word.strip_prefix(*keyword).is_some_and(|rest| {
+                rest.first().is_none_or(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
+            })
+        });
+        word.len() == rest.len() || !is_told
+    })
+}
+
+/// Reads a comment of the text from the `#` at `start` until `end`. In Prometheus' format it is none that is nothing.
+pub(super) fn read(text: &str, start: usize, end: usize, open: bool) -> Lexed<Entry<'_, 'static>> {
+    let bytes = text.as_bytes();
+    let mut at = start + 1;
+    if open {
+        if bytes.get(at) != Some(&b' ') {
+            return fault(at.min(end), "here should be one blank");
+        }
+        at += 1;
+        if bytes.get(at..end) == Some(b"EOF") {
+            return Ok(Entry::End);
+        }
+    } else {
+        at = scan::skip_blanks(bytes, at);
+    }
+    let keyword_end = scan::end_of(bytes, at, scan::LETTER).min(end);
+    let keyword = bytes.get(at..keyword_end).unwrap_or_default();
+    let followed = keyword_end == end || matches!(bytes.get(keyword_end), Some(b' ' | b'\t'));
+    if !followed || !matches!(keyword, b"HELP" | b"TYPE" | b"UNIT") || (keyword == b"UNIT" && !open) {
+        return fault(at, "this is none of HELP, TYPE, UNIT and EOF");
+    }
+    at = keyword_end;
+    if open {
+        at += 1
+    } else {
+        at = scan::skip_blanks(bytes, at)
+    }
+    let at = at.min(end);
+    let (family, after) = family(text, at, end)?;
+    let rest = text.get(after..end).unwrap_or_default();
+    if !rest.is_empty() && !rest.starts_with([' ', '\t']) {
+        return fault(after, "this cannot be in a metric's name");
+    }
+    let rest = if open { rest.get(1..).unwrap_or_default() } else { rest.trim_matches([' ', '\t']) };
+    match keyword {
+        b"HELP" => {
+            let text = if rest.contains('\\') { unescape(rest, open).into() } else { rest.into() };
+            Ok(Entry::Help { family, text })
+        }
+        b"UNIT" => {
+            let is_suffix = family.strip_suffix(rest).is_some_and(|name| name.ends_with('_'));
+            if !rest.is_empty() && !is_suffix {
+                return fault(after, format!("the unit {rest:?} does not end the name {family}"));
+            }
+            Ok(Entry::Unit { family, unit: rest.into() })
+        }
+        _ => match FamilyType::parse(rest) {
+            Some(of) => Ok(Entry::Type { family, of }),
+            None => fault(after, format!("{rest:?} is no type of metric")),
+        },
+    }
+}
+
+/// A name, bare or in quotes, and where it ends.
+fn family(text: &str, at: usize, end: usize) -> Lexed<(Cow<'_, str>, usize)> {
+    let bytes = text.as_bytes();
+    if at < end && bytes.get(at) == Some(&b'"') {
+        let name = quoted(bytes, at + 1, end)?;
+        return Ok((decode(name.inside.of(text), name.escaped), name.inside.end as usize + 1));
+    }
+    let after = if scan::is(bytes, at, scan::LETTER | scan::COLON) {
+        scan::end_of(bytes, at, scan::LETTER | scan::DIGIT | scan::COLON).min(end)
+    } else {
+        at
+    };
+    match text.get(at..after) {
+        Some(name) if !name.is_empty() => Ok((name.into(), after)),
+        _ => fault(at, "here should be a metric's name"),
+    }
+}

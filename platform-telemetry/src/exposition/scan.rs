@@ -1,0 +1,148 @@
+//! Finding the end of names and quotes, eight bytes at a time.
+
+/// Letters and `_`.
+pub(super) const LETTER: u8 = 1;
+pub(super) const DIGIT: u8 = 2;
+pub(super) const COLON: u8 = 4;
+const BLANK: u8 = 8;
+
+static CLASSES: [u8; 256] = classes();
+
+const fn classes() -> [u8; 256] {
+    let mut classes = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        classes[byte] = match byte as u8 {
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' => LETTER,
+            b'0'..=b'9' => DIGIT,
+            b':' => COLON,
+            b' ' | b'\t' => BLANK,
+            _ => 0,
+        };
+        byte += 1;
+    }
+    classes
+}
+
+/// Whether the byte at `at` is of one of these classes; the end is of none.
+#[inline]
+pub(super) fn is(bytes: &[u8], at: usize, class: u8) -> bool {
+    bytes.get(at).is_some_and(|byte| CLASSES[usize::from(*byte)] & class != 0)
+}
+
+/// Where bytes of these classes end.
+#[inline]
+pub(super) fn end_of(bytes: &[u8], mut at: usize, class: u8) -> usize {
+    while is(bytes, at, class) {
+        at += 1;
+    }
+    at
+}
+
+#[inline]
+pub(super) fn skip_blanks(bytes: &[u8], at: usize) -> usize {
+    end_of(bytes, at, BLANK)
+}
+
+/// Eight bytes, the first in the lowest place.
+#[inline]
+fn word(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at..)?.first_chunk().map(|chunk| u64::from_le_bytes(*chunk))
+}
+
+/// Whether `len` bytes at both places are the same.
+#[inline]
+pub(super) fn same(bytes: &[u8], one: usize, other: usize, len: usize) -> bool {
+    let mut done = 0;
+    while done < len {
+        let (Some(a), Some(b)) = (word(bytes, one + done), word(bytes, other + done)) else {
+            return bytes.get(one..one + len).is_some_and(|a| bytes.get(other..other + len) == Some(a));
+        };
+        let differing = a ^ b;
+        if len - done < 8 {
+            // Only the lowest bytes count.
+            return differing << (64 - 8 * (len - done)) == 0;
+        }
+        if differing != 0 {
+            return false;
+        }
+        done += 8;
+    }
+    true
+}
+
+/// How many bytes both begin with.
+#[inline]
+pub(super) fn common(one: &[u8], other: &[u8]) -> usize {
+    let (blocks, _) = one.as_chunks::<64>();
+    let (others, _) = other.as_chunks::<64>();
+    let mut done = 64 * blocks.iter().zip(others).take_while(|(a, b)| a == b).count();
+    while let (Some(a), Some(b)) = (word(one, done), word(other, done)) {
+        if a != b {
+            return done + (a ^ b).trailing_zeros() as usize / 8;
+        }
+        done += 8;
+    }
+    let rest = one.iter().skip(done).zip(other.iter().skip(done));
+    done + rest.take_while(|(a, b)| a == b).count()
+}
+
+/// The first `"` or `\` from `at` on.
+#[inline]
+pub(super) fn quote_or_escape(bytes: &[u8], mut at: usize) -> Option<usize> {
+    const QUOTES: u64 = every(b'"');
+    const ESCAPES: u64 = every(b'\\');
+    while let Some(word) = word(bytes, at) {
+        // Of each the lowest bit is right; those above it may be carried over, and do not matter.
+        let found = zeros(word ^ QUOTES) | zeros(word ^ ESCAPES);
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    let rest = bytes.get(at..)?;
+    rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).map(|n| at + n)
+}
+
+const fn every(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
+
+/// The highest bit of the bytes that are zero.
+#[inline]
+const fn zeros(word: u64) -> u64 {
+    word.wrapping_sub(every(1)) & !word & every(0x80)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn quotes_are_found_as_one_by_one(bytes in proptest::collection::vec(
+            prop_oneof![Just(b'"'), Just(b'\\'), Just(b'#'), Just(b']'), Just(b'!'), any::<u8>()], 0..40), at in 0usize..45) {
+            let slow = bytes.iter().enumerate().skip(at).find(|(_, b)| matches!(**b, b'"' | b'\\')).map(|(n, _)| n);
+            prop_assert_eq!(quote_or_escape(&bytes, at), slow);
+        }
+
+        #[test]
+        fn what_is_common_ends_at_the_first_difference(mut bytes in proptest::collection::vec(any::<u8>(), 0..300), at in 0usize..400, cut in 0usize..300) {
+            let before = bytes.clone();
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte ^= 4;
+            }
+            bytes.truncate(cut);
+            let shorter = before.len().min(bytes.len());
+            prop_assert_eq!(common(&before, &bytes), if at < shorter { at } else { shorter });
+        }
+
+        #[test]
+        fn sameness_is_that_of_slices(bytes in proptest::collection::vec(0u8..2, 1..60), one in 0usize..40, other in 0usize..40, len in 0usize..30) {
+            let slices = bytes.get(one..one + len).zip(bytes.get(other..other + len));
+            prop_assume!(slices.is_some());
+            prop_assert_eq!(same(&bytes, one, other, len), slices.is_some_and(|(a, b)| a == b));
+        }
+    }
+}
