@@ -17,6 +17,9 @@
 //! | [`message`] | documents on their way through Kafka |
 //! | [`spool`] | a queue on disk that survives crashes |
 //! | [`agent`] | from sources over a spool to Kafka or a store |
+//! | `kafka` | with the feature of that name: connections, topics, a producer |
+//! | `ingest` | with the feature `kafka`: from Kafka to a destination, with a ledger and dead letters |
+//! | `elasticsearch` | with the feature of that name: index templates, and the ingester's destination |
 //! | [`pipeline`] | from sources to a sink: batches, retries, acknowledgements |
 //! | [`store`] | metrics and logs on disk, and queries |
 //! | [`alerting`] | rules, their states over restarts, and deliveries |

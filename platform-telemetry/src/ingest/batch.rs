@@ -1,6 +1,7 @@
 //! Events that are written together, held as the bytes of one request.
 
 use super::partition::Partition;
+use crate::message::signal_of;
 use bytes::Bytes;
 use platform_core::telemetry::document::{Signal, Topic};
 use std::{fmt, ops::Range, sync::Arc};
@@ -18,11 +19,9 @@ pub struct Route {
 impl Route {
     /// The route of a topic that is named as [`Topic::name`] does; `None` for others, and for dead letters.
     pub fn of_topic(topic: &str) -> Option<Self> {
-        Signal::ALL.into_iter().find_map(|signal| {
-            let suffix = Topic::of(signal).name("");
-            let environment = topic.strip_suffix(&suffix).filter(|environment| !environment.is_empty())?;
-            Some(Self { environment: environment.to_owned(), signal })
-        })
+        let signal = signal_of(topic)?;
+        let environment = topic.strip_suffix(&Topic::of(signal).name(""))?.to_owned();
+        Some(Self { environment, signal })
     }
 }
 

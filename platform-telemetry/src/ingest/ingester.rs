@@ -89,7 +89,7 @@ impl IngesterBuilder {
         self
     }
 
-    /// The environments whose topics are read. At least one must be given.
+    /// The environments whose topics are read. Default: everybody's, new environments' too.
     pub fn environments<S: Into<String>>(mut self, environments: impl IntoIterator<Item = S>) -> Self {
         self.environments.extend(environments.into_iter().map(Into::into));
         self
@@ -146,10 +146,10 @@ impl IngesterBuilder {
 
     /// Joins the group and starts to read. Must be called within a tokio runtime; blocks up to 10 s until Kafka answers for the first time.
     ///
-    /// Fails with [`Invalid`](ErrorKind::Invalid) if no environment was given or a property of Kafka is wrong, and with
-    /// [`Unavailable`](ErrorKind::Unavailable) if Kafka does not answer.
+    /// Fails with [`Invalid`](ErrorKind::Invalid) if a property of Kafka is wrong, and with [`Unavailable`](ErrorKind::Unavailable) if Kafka does
+    /// not answer.
     pub fn start(self) -> Result<IngesterHandle> {
-        let topics = self.topics()?;
+        let topics = self.topics();
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
         let consumer = self.consumer()?;
         let brokers = self.kafka.bootstrap_servers();
@@ -212,14 +212,14 @@ impl IngesterBuilder {
         Ok(IngesterHandle { partitions, delivery, stop, abandon, failed, end })
     }
 
-    fn topics(&self) -> Result<Vec<String>> {
+    /// What is subscribed to: names, or a regular expression, which begins with `^`.
+    fn topics(&self) -> Vec<String> {
         if self.environments.is_empty() {
-            return Err(Error::invalid("no environment was given")
-                .operation("start the ingester")
-                .help("say with `environments` whose topics are to be read"));
+            let signals = Signal::ALL.map(Signal::as_str).join("|");
+            return vec![format!("^[a-z0-9-]+\\.({signals})\\.{}$", Topic::VERSION)];
         }
         let of = |environment: &String| Signal::ALL.map(|signal| Topic::of(signal).name(environment));
-        Ok(self.environments.iter().flat_map(of).collect())
+        self.environments.iter().flat_map(of).collect()
     }
 
     fn consumer(&self) -> Result<BaseConsumer<Changes>> {
@@ -230,6 +230,8 @@ impl IngesterBuilder {
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "earliest")
+            // How soon a new environment is noticed.
+            .set("topic.metadata.refresh.interval.ms", "30000")
             .set("fetch.wait.max.ms", "100")
             .set("queued.min.messages", "100000")
             // What is fetched ahead is memory too.

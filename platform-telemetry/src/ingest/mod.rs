@@ -41,6 +41,7 @@ mod partition;
 mod reader;
 mod room;
 mod source;
+mod store;
 mod throttle;
 
 pub use batch::{Event, EventBatch, EventId, Route};
@@ -48,3 +49,4 @@ pub use destination::{Destination, Outcome, Refusal};
 pub use ingester::{Ingester, IngesterBuilder, IngesterHandle};
 pub use ledger::{Ledger, PartitionLedger};
 pub use source::LedgerSource;
+pub use store::StoreDestination;

@@ -64,19 +64,14 @@ async fn metrics_of_data_streams_are_series_that_have_each_sample_once() {
     // The agent sent them twice: they are other records with the same samples.
     world.send(&samples).await;
     world.send(&samples).await;
-    let server =
-        platform_telemetry::elasticsearch::Elasticsearch::builder(&world.elasticsearch).build().unwrap();
-    let destination = platform_telemetry::elasticsearch::ElasticsearchDestination::builder(server)
-        .data_streams(true)
-        .install(super::world::DEADLINE)
-        .await
+    let server = Elasticsearch::builder(&world.elasticsearch).build().unwrap();
+    let destination =
+        ElasticsearchDestination::builder(server).data_streams(true).install(DEADLINE).await.unwrap();
+    let ingester = Ingester::builder(world.kafka.clone(), Arc::new(destination))
+        .group(&world.environment)
+        .environments([world.environment.as_str()])
+        .start()
         .unwrap();
-    let ingester =
-        platform_telemetry::ingest::Ingester::builder(world.kafka.clone(), std::sync::Arc::new(destination))
-            .group(&world.environment)
-            .environments([world.environment.as_str()])
-            .start()
-            .unwrap();
     let total = settled(&ingester, 200).await.total();
     assert_eq!((total.indexed, total.duplicate), (100, 100));
     assert_eq!(world.documents(Signal::Metrics).await.len(), 100);

@@ -3,7 +3,6 @@
 //! Everything here needs servers: `PLATFORM_KAFKA` (`host:port`), `PLATFORM_ELASTICSEARCH` (a URL), and for the tests that kill servers
 //! `PLATFORM_KAFKA_SERVER` and `PLATFORM_ELASTICSEARCH_SERVER` (folders with the programs `start` and `stop`).
 
-#![cfg(all(feature = "kafka", feature = "elasticsearch"))]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
