@@ -52,25 +52,18 @@ impl Delivery {
         if messages.is_empty() {
             return Ok(None);
         }
-        let mut attempts = 0;
-        loop {
+        let mut outage = None;
+        for attempts in 0.. {
             match self.until_stopped(self.attempt(messages)).await? {
-                Ok(()) => {
-                    if self.counters.recovered() {
-                        tracing::info!(sink = self.sink.name(), "the sink takes messages again");
-                    }
-                    return Ok(None);
-                }
+                Ok(()) => break,
                 Err(error) if !may_pass(&error) => return Ok(Some(error)),
                 Err(error) => {
-                    if self.counters.failed(&error) {
-                        tracing::warn!(sink = self.sink.name(), %error, "the sink does not take messages; retrying");
-                    }
+                    self.counters.failed(&mut outage, "the sink does not take messages", &error);
                     self.wait(&error, attempts).await?;
-                    attempts += 1;
                 }
             }
         }
+        Ok(None)
     }
 
     async fn attempt(&self, messages: &[Message]) -> Result<()> {
@@ -90,19 +83,16 @@ impl Delivery {
 
     /// Puts a message to the dead letters, however long that takes.
     async fn bury(&self, message: &Message, reason: &Error) -> Result<(), Stopped> {
-        let mut attempts = 0;
-        loop {
+        let mut outage = None;
+        for attempts in 0.. {
             let put = AssertUnwindSafe(self.dead_letters.put(message, reason)).catch_unwind();
             let error = match self.until_stopped(put).await? {
                 Ok(Ok(())) => break,
                 Ok(Err(error)) => error,
                 Err(_) => Error::internal("what keeps dead letters panicked"),
             };
-            if self.counters.failed(&error) {
-                tracing::error!(%error, "a dead letter cannot be kept; forwarding waits");
-            }
+            self.counters.failed(&mut outage, "a dead letter cannot be kept", &error);
             self.wait(&error, attempts).await?;
-            attempts += 1;
         }
         self.counters.dead_letters.fetch_add(1, Ordering::Relaxed);
         tracing::error!(
@@ -113,7 +103,6 @@ impl Delivery {
     }
 
     async fn wait(&self, error: &Error, attempts: u32) -> Result<(), Stopped> {
-        self.counters.retries.fetch_add(1, Ordering::Relaxed);
         let wait = full_jitter(FIRST_WAIT, self.options.longest_wait, attempts);
         let wait = wait.max(error.requested_wait().unwrap_or_default());
         self.until_stopped(tokio::time::sleep(wait)).await

@@ -1,6 +1,6 @@
 //! From the spool to the sink: groups in several lanes, and the position behind what was acknowledged without a gap.
 
-use super::{ForwardOptions, delivery::Delivery, envelope::Opener};
+use super::{ForwardOptions, delivery::Delivery, envelope::Opener, stats::Outage};
 use crate::{
     message::Message,
     pipeline::full_jitter,
@@ -8,7 +8,6 @@ use crate::{
 };
 use bytes::Bytes;
 use futures::{StreamExt, future::try_join_all, stream::FuturesOrdered};
-use platform_core::Error;
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -39,6 +38,7 @@ pub(super) struct Forwarder {
     acknowledged: Position,
     committed: Position,
     commit_failures: u32,
+    commit_outage: Option<Outage>,
     next_commit: Instant,
 }
 
@@ -58,6 +58,7 @@ pub(super) async fn run(delivery: Arc<Delivery>, reader: SpoolReader) {
         acknowledged: reader.position(),
         committed: reader.position(),
         commit_failures: 0,
+        commit_outage: None,
         next_commit: Instant::now(),
         options,
         delivery,
@@ -73,31 +74,28 @@ pub(super) async fn run(delivery: Arc<Delivery>, reader: SpoolReader) {
 
 /// Reads ahead by a group.
 async fn read(delivery: Arc<Delivery>, mut reader: SpoolReader, groups: mpsc::Sender<Group>) {
-    let mut failures = 0;
+    let (mut failures, mut outage) = (0, None);
     loop {
         let options = &delivery.options;
         let group = reader.read(options.group_bytes, options.group_records);
-        let error = match delivery.stop.run_until_cancelled(group).await {
+        match delivery.stop.run_until_cancelled(group).await {
             None => return,
             Some(Ok(group)) => {
-                failures = 0;
+                (failures, outage) = (0, None);
                 delivery.counters.bytes_in_flight.fetch_add(bytes_of(&group), Ordering::Relaxed);
                 if groups.send(group).await.is_err() {
                     return;
                 }
-                continue;
             }
-            Some(Err(error)) => error,
-        };
-        if delivery.counters.failed(&error) {
-            tracing::error!(%error, "the spool cannot be read; retrying");
+            Some(Err(error)) => {
+                delivery.counters.failed(&mut outage, "the spool cannot be read", &error);
+                let wait = tokio::time::sleep(full_jitter(FIRST_WAIT, LONGEST_WAIT, failures));
+                if delivery.stop.run_until_cancelled(wait).await.is_none() {
+                    return;
+                }
+                failures += 1;
+            }
         }
-        delivery.counters.retries.fetch_add(1, Ordering::Relaxed);
-        let wait = tokio::time::sleep(full_jitter(FIRST_WAIT, LONGEST_WAIT, failures));
-        if delivery.stop.run_until_cancelled(wait).await.is_none() {
-            return;
-        }
-        failures += 1;
     }
 }
 
@@ -181,21 +179,17 @@ impl Forwarder {
         match self.committer.commit(position).await {
             Ok(()) => {
                 self.committed = position;
-                self.commit_failures = 0;
+                (self.commit_failures, self.commit_outage) = (0, None);
                 self.next_commit = Instant::now() + self.options.commit_interval;
                 self.delivery.counters.commits.fetch_add(1, Ordering::Relaxed);
             }
-            Err(error) => self.commit_failed(&error),
+            Err(error) => {
+                let what = "the position of the spool cannot be kept, and what was sent would be sent again";
+                self.delivery.counters.failed(&mut self.commit_outage, what, &error);
+                let wait = full_jitter(FIRST_WAIT, LONGEST_WAIT, self.commit_failures);
+                self.next_commit = Instant::now() + wait.max(Duration::from_millis(10));
+                self.commit_failures += 1;
+            }
         }
-    }
-
-    fn commit_failed(&mut self, error: &Error) {
-        if self.delivery.counters.failed(error) {
-            tracing::warn!(%error, "the position of the spool cannot be kept; what was sent would be sent again");
-        }
-        self.delivery.counters.retries.fetch_add(1, Ordering::Relaxed);
-        let wait = full_jitter(FIRST_WAIT, LONGEST_WAIT, self.commit_failures);
-        self.next_commit = Instant::now() + wait.max(Duration::from_millis(10));
-        self.commit_failures += 1;
     }
 }

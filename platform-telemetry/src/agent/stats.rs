@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -48,9 +48,9 @@ pub struct ForwardStats {
     pub sent_bytes: u64,
     /// Messages that the sink refused for good, and that the dead letters have.
     pub dead_letters: u64,
-    /// Sends and reads that were tried again.
+    /// How many times something failed and was tried again.
     pub retries: u64,
-    /// Whether the last attempt failed.
+    /// Whether something fails at present: a send, a dead letter, a read or a commit.
     pub failing: bool,
     /// Why an attempt failed last. Empty: none did.
     pub last_error: String,
@@ -69,7 +69,8 @@ pub(super) struct Counters {
     pub(super) bytes_in_flight: AtomicU64,
     pub(super) commits: AtomicU64,
     pub(super) not_finite: AtomicU64,
-    failing: AtomicBool,
+    /// What fails at present.
+    outages: AtomicU64,
     last_error: Mutex<String>,
 }
 
@@ -79,15 +80,17 @@ impl Counters {
         self.sent_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Answers whether it is news.
-    pub(super) fn failed(&self, error: &Error) -> bool {
+    /// Something failed and is tried again: counts it, and tells what begins an outage.
+    pub(super) fn failed(self: &Arc<Self>, outage: &mut Option<Outage>, what: &'static str, error: &Error) {
+        self.retries.fetch_add(1, Ordering::Relaxed);
         *unpoisoned(self.last_error.lock()) = error.to_string();
-        !self.failing.swap(true, Ordering::Relaxed)
-    }
-
-    /// Answers whether it is news.
-    pub(super) fn recovered(&self) -> bool {
-        self.failing.swap(false, Ordering::Relaxed)
+        if outage.is_none() {
+            *outage = Some(Outage(Arc::clone(self)));
+            // The first of several that fail for one reason speaks for them.
+            if self.outages.fetch_add(1, Ordering::Relaxed) == 0 {
+                tracing::warn!(%error, "{what}; it is tried again and again");
+            }
+        }
     }
 
     pub(super) fn snapshot(&self) -> ForwardStats {
@@ -97,10 +100,22 @@ impl Counters {
             sent_bytes: read(&self.sent_bytes),
             dead_letters: read(&self.dead_letters),
             retries: read(&self.retries),
-            failing: self.failing.load(Ordering::Relaxed),
+            failing: read(&self.outages) > 0,
             last_error: unpoisoned(self.last_error.lock()).clone(),
             bytes_in_flight: read(&self.bytes_in_flight),
             commits: read(&self.commits),
+        }
+    }
+}
+
+/// Lasts from the first failure of something until it goes on.
+#[derive(Debug)]
+pub(super) struct Outage(Arc<Counters>);
+
+impl Drop for Outage {
+    fn drop(&mut self) {
+        if self.0.outages.fetch_sub(1, Ordering::Relaxed) == 1 {
+            tracing::info!("nothing that is forwarded fails any more");
         }
     }
 }

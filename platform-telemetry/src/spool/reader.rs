@@ -150,10 +150,12 @@ impl Cursor {
             self.open(shared, &view)?;
             // Without one, it is looked anew where to go on.
             let Some((_, scanner)) = &mut self.scanner else { continue };
+            // Of records that were read before, it is not told again.
+            let mut damage = 0;
             loop {
                 match scanner.next(self.next, view.segment.bytes)? {
                     Next::Record { sequence, payload } => {
-                        lost(shared, &view.segment, self.next, sequence);
+                        lost(shared, &view.segment, self.next, sequence, std::mem::take(&mut damage));
                         self.next = sequence + 1;
                         bytes += payload.len();
                         records.push(Record { position: Position(sequence), payload });
@@ -161,9 +163,9 @@ impl Cursor {
                             return Ok(records);
                         }
                     }
-                    Next::Damage { bytes } => add(&shared.counters.damaged_bytes, bytes),
+                    Next::Damage { bytes } => damage += bytes,
                     Next::End => {
-                        lost(shared, &view.segment, self.next, view.end);
+                        lost(shared, &view.segment, self.next, view.end, damage);
                         self.next = self.next.max(view.end);
                         break;
                     }
@@ -197,7 +199,7 @@ impl Cursor {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 // Dropped just now by the policy, or deleted by somebody else.
                 if shared.lock().segments.iter().any(|segment| segment.base == base) {
-                    lost(shared, &view.segment, self.next, view.end);
+                    lost(shared, &view.segment, self.next, view.end, view.segment.bytes);
                     self.next = self.next.max(view.end);
                 }
                 None
@@ -208,14 +210,16 @@ impl Cursor {
     }
 }
 
-/// Counts and tells that the records from `from` to `to` are not there.
-fn lost(shared: &Shared, segment: &Segment, from: u64, to: u64) {
+/// Counts and tells that the records from `from` to `to` are not there, but `bytes` damaged ones.
+fn lost(shared: &Shared, segment: &Segment, from: u64, to: u64, bytes: u64) {
     if to > from {
+        add(&shared.counters.damaged_bytes, bytes);
         add(&shared.counters.damaged_records, to - from);
         tracing::error!(
             path = %segment.path(&shared.dir).display(),
             records = to - from,
             first = from,
+            bytes,
             "records of the spool are damaged and lost"
         );
     }

@@ -11,7 +11,7 @@ use std::{
 /// A buffer of this size is full; a larger record has a buffer of its own.
 pub(super) const CHUNK_BYTES: usize = 256 << 10;
 /// How many buffers are kept to be used again.
-const POOLED: usize = 64;
+const POOLED: usize = 32;
 
 /// Buffers that were written and can be used again.
 #[derive(Debug, Default)]

@@ -131,6 +131,7 @@ impl Shared {
             }
             _ => {}
         }
+        state.full = false;
         let (acknowledge, acknowledged) = oneshot::channel();
         let first = state.next;
         state.next += chunk.records;
