@@ -163,6 +163,11 @@ impl Follower {
         self.assembler.format()
     }
 
+    /// Whether `file` begins with what was read of this one's beginning.
+    pub(super) fn is_beginning_of(&self, file: &File) -> bool {
+        !self.head.is_empty() && read_exactly(file, 0, self.head.len()).is_ok_and(|head| head == self.head)
+    }
+
     /// Whether the file was truncated or rewritten since it was last read; then it is read from its beginning.
     ///
     /// Answers how many bytes are known to have gone unread, and what was held of an unfinished line.

@@ -14,7 +14,9 @@ const CLOCK_TICK: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Neighbours {
     /// Which file has the name itself.
-    pub(super) live: Option<Identity>,
+    live: Option<Identity>,
+    /// Which had it when the directory was last listed at rest: a list of one that changes meanwhile may lack what was there.
+    at_rest: Option<Identity>,
     /// Those with a number or a date behind the name.
     pub(super) rotated: BTreeMap<Identity, PathBuf>,
     /// When the directory was changed, where that is long enough ago to tell it from the next change.
@@ -39,7 +41,11 @@ impl Neighbours {
         let rotated = rotated.collect();
         // The last, so that a file that is renamed meanwhile is missed by neither look.
         let live = std::fs::metadata(home).ok().map(|metadata| Identity::of(&metadata));
-        Some(Self { live, rotated, settled })
+        let at_rest = match before {
+            Some(before) if settled.is_none() => before.at_rest,
+            _ => live,
+        };
+        Some(Self { live, at_rest, rotated, settled })
     }
 }
 
@@ -53,11 +59,23 @@ pub(super) struct Former {
 }
 
 impl Former {
+    fn is_replaced(&self, present: &Neighbours) -> bool {
+        present.live.is_none_or(|live| !self.followed.contains(&live))
+    }
+
+    /// What is `present`, if it is to be compared with what this run left.
+    pub(super) fn at_rest(&self, mut present: Neighbours) -> Neighbours {
+        if self.is_replaced(&present) {
+            present.at_rest = self.followed.first().copied();
+        }
+        present
+    }
+
     /// The files of `present` that were created and renamed after that run, or rewritten and renamed: one that it followed and that is as it was then is
     /// known by now.
     pub(super) fn missed<'a>(&'a self, present: &'a Neighbours) -> Vec<(&'a Identity, &'a PathBuf)> {
         let Some(beside) = &self.beside else { return Vec::new() };
-        if present.live.is_some_and(|live| self.followed.contains(&live)) {
+        if !self.is_replaced(present) {
             return Vec::new();
         }
         present.rotated.iter().filter(|(identity, _)| !beside.contains(identity)).collect()
@@ -65,12 +83,18 @@ impl Former {
 }
 
 impl Neighbours {
-    /// The files of `present` that were created and renamed after this look. A copy, whose original keeps its name, is none of them.
-    pub(super) fn missed<'a>(&'a self, present: &'a Self) -> Vec<(&'a Identity, &'a PathBuf)> {
-        if self.live == present.live {
+    /// The files of `present` that were created and renamed after this look. A copy, whose original keeps its name, is none of them: `is_copy` is asked
+    /// where the name is the same file's as at this look, which may have overlooked one that was just being renamed.
+    pub(super) fn missed<'a>(
+        &'a self,
+        present: &'a Self,
+        is_copy: impl Fn(&Path) -> bool,
+    ) -> Vec<(&'a Identity, &'a PathBuf)> {
+        if self.at_rest == present.live {
             return Vec::new();
         }
-        present.rotated.iter().filter(|(identity, _)| !self.rotated.contains_key(identity)).collect()
+        let new = present.rotated.iter().filter(|(identity, _)| !self.rotated.contains_key(identity));
+        new.filter(|(_, path)| self.live != present.live || !is_copy(path)).collect()
     }
 }
 

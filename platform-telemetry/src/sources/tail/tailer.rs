@@ -344,7 +344,7 @@ impl Tailer {
             let before = self.neighbours.get(&home);
             let Some(present) = Neighbours::of(&home, before) else { continue };
             let missed = match (before, self.former_neighbours.get(&home)) {
-                (Some(before), _) => before.missed(&present),
+                (Some(before), _) => before.missed(&present, |path| self.is_copy(path, &home)),
                 (None, Some(former)) => former.missed(&present),
                 // What is there when a file is first seen was there before it.
                 (None, None) => Vec::new(),
@@ -376,10 +376,20 @@ impl Tailer {
                 }
             }
             if is_whole {
-                self.former_neighbours.remove(&home);
+                let present = match self.former_neighbours.remove(&home) {
+                    Some(former) => former.at_rest(present),
+                    None => present,
+                };
                 self.neighbours.insert(home, present);
             }
         }
+    }
+
+    /// Whether the file at `path` begins as one does that is followed at `home`.
+    fn is_copy(&self, path: &Path, home: &Path) -> bool {
+        let Ok(file) = File::open(path) else { return false };
+        let mut followers = self.followers.values().filter(|follower| follower.home == home);
+        followers.any(|follower| follower.is_beginning_of(&file))
     }
 
     fn read(&mut self, id: u64, now: Instant, wall: Timestamp) -> io::Result<Option<Batched>> {
