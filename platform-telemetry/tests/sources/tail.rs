@@ -1,7 +1,10 @@
 //! Following real files through a pipeline, over restarts and outages.
 
 use crate::support::{Fault, PATIENCE, TestSink, eventually};
-use platform_core::telemetry::Labels;
+use platform_core::telemetry::{
+    Labels,
+    settings::{Multiline, MultilineRule},
+};
 use platform_telemetry::{
     pipeline::{Pipeline, PipelineHandle},
     sources::{FileTail, FileTailBuilder, StartAt},
@@ -177,6 +180,86 @@ async fn files_are_found_while_nothing_but_metrics_is_held_back() {
     eventually("all files are read", || source.stats().lines_delivered == 20).await;
     pipeline.shutdown(PATIENCE).await.unwrap();
     assert_eq!(sorted(&sink), expected(20));
+}
+
+/// A line of a container, split by the runtime where it is told to be.
+fn cri(stream: &str, parts: &[&str]) -> String {
+    let tag = |at: usize| if at + 1 == parts.len() { "F" } else { "P" };
+    let pieces = parts.iter().enumerate();
+    pieces.map(|(at, part)| format!("2026-11-23T20:36:28.123456789Z {stream} {} {part}\n", tag(at))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_of_rotations_loses_and_repeats_nothing() {
+    const ROTATIONS: u32 = 150;
+    const LINES: u32 = 40;
+    let directory = tempfile::tempdir().unwrap();
+    let pod = directory.path().join("pods/shop_web-1_u-1/main");
+    std::fs::create_dir_all(&pod).unwrap();
+    let id = "0123456789abcdef".repeat(4);
+    let link = directory.path().join(format!("web-1_shop_main-{id}.log"));
+    std::os::unix::fs::symlink(pod.join("0.log"), link).unwrap();
+    let sink = TestSink::new();
+    // A sink that is away for a while.
+    sink.fail([Fault::Unavailable; 3]);
+    let mut log = open(&pod.join("0.log"));
+    let (source, pipeline) = start(tail(directory.path()).build().unwrap(), &sink);
+    eventually("the file is found", || source.stats().files == 1).await;
+    let storm = std::thread::spawn(move || {
+        for rotation in 0..ROTATIONS {
+            for line in 0..LINES {
+                let (number, stream) = (rotation * LINES + line, ["stdout", "stderr"][line as usize % 2]);
+                let text = match number % 3 {
+                    0 => cri(stream, &[&format!("line-{number}")]),
+                    1 => cri(stream, &["li", &format!("ne-{number}")]),
+                    _ => cri(stream, &["l", "ine-", &number.to_string()]),
+                };
+                log.write_all(text.as_bytes()).unwrap();
+            }
+            // Faster than anybody looks, now and then not.
+            std::thread::sleep(Duration::from_millis(u64::from(rotation % 4) * 3));
+            std::fs::rename(pod.join("0.log"), pod.join(format!("0.log.20261123-{rotation:06}"))).unwrap();
+            log = open(&pod.join("0.log"));
+        }
+    });
+    storm.join().unwrap();
+    let lines = ROTATIONS * LINES;
+    eventually("everything is read", || sink.bodies().len() >= lines as usize).await;
+    pipeline.shutdown(PATIENCE).await.unwrap();
+    assert_eq!(sorted(&sink), expected(lines));
+    let stats = source.stats();
+    assert!(stats.rotations >= u64::from(ROTATIONS), "{stats:?}");
+    assert_eq!((stats.lines_lost, stats.lines_unwrapped, stats.lines_partial), (0, 0, 0));
+    // While it looked, files came and went unseen: they were found all the same.
+    let labels = &sink.logs()[0].labels;
+    assert_eq!((labels.get("pod"), labels.get("pod_uid")), (Some("web-1"), Some("u-1")));
+    assert_eq!((labels.get("file"), labels.get("source")), (None, None));
+}
+
+#[tokio::test]
+async fn records_of_several_lines_come_as_one_over_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let sink = TestSink::new();
+    let mut log = open(&directory.path().join("app.log"));
+    let build = || {
+        let rule = Multiline::stack_traces().flush_after(Duration::from_secs(600));
+        tail(directory.path()).multiline(rule).build().unwrap()
+    };
+    log.write_all(b"start\nTraceback (most recent call last):\n  File \"a.py\", line 1\n").unwrap();
+    let (source, pipeline) = start(build(), &sink);
+    eventually("the first line is stored", || source.stats().lines_delivered == 1).await;
+    pipeline.shutdown(PATIENCE).await.unwrap();
+    assert_eq!(sink.bodies(), ["start"], "the record is unfinished");
+
+    log.write_all(b"    x()\nValueError: no\nend\n").unwrap();
+    let (source, pipeline) = start(build(), &sink);
+    eventually("all lines are stored", || source.stats().lines_delivered == 5).await;
+    pipeline.shutdown(PATIENCE).await.unwrap();
+    let trace = "Traceback (most recent call last):\n  File \"a.py\", line 1\n    x()\nValueError: no";
+    assert_eq!(sink.bodies(), ["start", trace, "end"]);
+    assert_eq!(source.stats().lines_joined, 3);
+    let pattern = Multiline::new(MultilineRule::Start("(".into()));
+    assert!(FileTail::builder(["/var/log/x"]).multiline(pattern).build().is_err());
 }
 
 #[tokio::test]

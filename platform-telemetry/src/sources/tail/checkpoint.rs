@@ -4,6 +4,7 @@ use super::assembly::Marks;
 use platform_core::{Error, ErrorKind, Result, clock::Timestamp};
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     io::{self, Write as _},
     os::unix::fs::{FileExt as _, MetadataExt as _},
@@ -66,6 +67,11 @@ pub(super) struct Position {
 }
 
 impl Position {
+    /// Where the files are that this one is rotated to, and was before.
+    pub(super) fn home(&self) -> &PathBuf {
+        self.resolved.as_ref().unwrap_or(&self.path)
+    }
+
     /// Where to read on, and from where each stream.
     pub(super) fn resumption(&self) -> (u64, Marks) {
         (self.offset, self.streams.unwrap_or_default())
@@ -118,6 +124,9 @@ pub(super) struct Checkpoint {
     /// What was followed: a file of another pattern is seen for the first time.
     pub(super) patterns: Vec<String>,
     pub(super) files: Vec<Position>,
+    /// What was beside them under names of their rotation.
+    #[serde(default)]
+    pub(super) beside: BTreeMap<PathBuf, BTreeSet<Identity>>,
 }
 
 /// What was found where a checkpoint is kept.
@@ -131,13 +140,14 @@ pub(super) enum Loaded {
 
 impl Checkpoint {
     pub(super) fn new(patterns: Vec<String>, files: Vec<Position>) -> Self {
-        Self { version: VERSION, patterns, files }
+        Self { version: VERSION, patterns, files, beside: BTreeMap::new() }
     }
 
     /// Whether both say the same but for when.
     pub(super) fn same_positions(&self, other: &Self) -> bool {
         let key = |p: &Position| (p.identity, p.path.clone(), p.offset, p.streams, p.head, p.tail);
-        self.patterns == other.patterns && self.files.iter().map(key).eq(other.files.iter().map(key))
+        let is_same = self.patterns == other.patterns && self.beside == other.beside;
+        is_same && self.files.iter().map(key).eq(other.files.iter().map(key))
     }
 
     pub(super) fn load(path: &Path) -> Result<Loaded> {

@@ -47,8 +47,8 @@ pub(super) struct Follower {
     pub(super) opened: Instant,
     /// Nothing was known of its pod in time.
     pub(super) is_unknown: bool,
-    /// Where its path led to, if that is another place.
-    resolved: Option<PathBuf>,
+    /// Where its path led to when it was opened, which is beside the files that it is rotated to.
+    pub(super) home: PathBuf,
     file: File,
     decoder: LineDecoder,
     assembler: Assembler,
@@ -137,7 +137,7 @@ impl Follower {
             place,
             opened: now,
             is_unknown: false,
-            resolved: resolved(path),
+            home: resolved(path).unwrap_or_else(|| path.to_owned()),
             decoder: LineDecoder::new(how.raw_limit()).keeping_cr(how.format == LogFormat::Container),
             assembler: Assembler::new(how, marks, now),
             read: offset,
@@ -161,6 +161,11 @@ impl Follower {
     /// How its lines are read.
     pub(super) fn format(&self) -> LogFormat {
         self.assembler.format()
+    }
+
+    /// Whether `file` begins with what was read of this one's beginning.
+    pub(super) fn is_beginning_of(&self, file: &File) -> bool {
+        !self.head.is_empty() && read_exactly(file, 0, self.head.len()).is_ok_and(|head| head == self.head)
     }
 
     /// Whether the file was truncated or rewritten since it was last read; then it is read from its beginning.
@@ -388,7 +393,7 @@ impl Follower {
             head: Fingerprint::of(self.head.get(..head).unwrap_or_default()),
             tail: self.durable_tail,
             streams: Some(self.durable_marks).filter(|marks| marks.iter().any(|mark| *mark > self.durable)),
-            resolved: self.resolved.clone(),
+            resolved: Some(self.home.clone()).filter(|home| *home != self.path),
             seen,
         }
     }

@@ -6,6 +6,7 @@ mod follower;
 mod format;
 mod lines;
 mod multiline;
+mod neighbours;
 mod place;
 mod record;
 mod stats;
@@ -52,7 +53,8 @@ const METRICS_INTERVAL: Duration = Duration::from_secs(15);
 /// - A file that is renamed is followed under its new name, and read to its end after its name belongs to another
 ///   file; it is let go once nothing came for [`rotated_idle`](FileTailBuilder::rotated_idle). A file that is truncated in place
 ///   (`copytruncate`) is read from its beginning. What was written and truncated between two looks is lost by the nature
-///   of `copytruncate`; a file that is created, renamed and replaced between two looks is lost too.
+///   of `copytruncate`. Files that are created and renamed between two looks, or between two runs, are found beside the one that has their name, under that name with a number or a
+///   date behind it; those that are compressed or deleted by then are lost.
 /// - Which file it is, is told by device and inode, its first 256 bytes and the 64 bytes before the position: an inode that is
 ///   used again is not mistaken.
 /// - A line is given away when its end is there, or when the file has not grown for the

@@ -6,6 +6,7 @@ use super::{
     follower::{Follower, Outcome, Ticket},
     format::{LogFormat, Stream},
     multiline::Rules,
+    neighbours::{Former, Neighbours},
     place::Place,
     record::{Content, record},
     stats::Counters,
@@ -89,6 +90,10 @@ pub(super) struct Tailer {
     /// Whose turn it is.
     turn: u64,
     unreadable: BTreeSet<PathBuf>,
+    /// What is beside the files that are followed, by where these are.
+    neighbours: BTreeMap<PathBuf, Neighbours>,
+    /// What a former run knew of these.
+    former_neighbours: BTreeMap<PathBuf, Former>,
     /// A file was opened or began anew, which no checkpoint knows.
     unwritten: bool,
 }
@@ -96,8 +101,16 @@ pub(super) struct Tailer {
 impl Tailer {
     /// Continues at `checkpoint`, if there is one.
     pub(super) fn new(config: Arc<Config>, counters: Arc<Counters>, checkpoint: Option<Checkpoint>) -> Self {
-        let (former, former_patterns) =
-            checkpoint.map_or_else(Default::default, |c| (c.files, c.patterns.into_iter().collect()));
+        let Checkpoint { files: former, patterns, beside, .. } = checkpoint.unwrap_or_default();
+        let former_patterns = patterns.into_iter().collect();
+        let mut former_neighbours: BTreeMap<PathBuf, Former> = BTreeMap::new();
+        for position in &former {
+            let known = former_neighbours.entry(position.home().clone()).or_default();
+            known.followed.insert(position.identity);
+        }
+        for (home, beside) in beside {
+            former_neighbours.entry(home).or_default().beside = Some(beside);
+        }
         Self {
             config,
             counters,
@@ -108,6 +121,8 @@ impl Tailer {
             first: true,
             turn: 0,
             unreadable: BTreeSet::new(),
+            neighbours: BTreeMap::new(),
+            former_neighbours,
             unwritten: false,
         }
     }
@@ -185,7 +200,14 @@ impl Tailer {
     pub(super) fn checkpoint(&self, wall: Timestamp) -> Checkpoint {
         let kept = self.former.iter().filter(|position| wall.since(position.seen) < FORGET_AFTER).cloned();
         let files = self.followers.values().map(|follower| follower.position(wall)).chain(kept).collect();
-        Checkpoint::new(self.config.patterns.clone(), files)
+        let mut checkpoint = Checkpoint::new(self.config.patterns.clone(), files);
+        let seen = self.neighbours.iter().map(|(home, seen)| (home, seen.rotated.keys().copied().collect()));
+        // What was not looked at yet is as the former run left it.
+        let homes: BTreeSet<&PathBuf> = checkpoint.files.iter().map(Position::home).collect();
+        let unseen = self.former_neighbours.iter().filter(|(home, _)| homes.contains(home));
+        let unseen = unseen.filter_map(|(home, former)| Some((home, former.beside.clone()?)));
+        checkpoint.beside = unseen.chain(seen).map(|(home, beside)| (home.clone(), beside)).collect();
+        checkpoint
     }
 
     fn discover(&mut self, now: Instant) {
@@ -223,6 +245,7 @@ impl Tailer {
         if first {
             self.find_renamed(now);
         }
+        self.find_missed(now);
         self.counters.files.store(self.followers.len() as u64, Ordering::Relaxed);
     }
 
@@ -298,6 +321,7 @@ impl Tailer {
                 let mut follower =
                     Follower::new(&position.path, place, file, position.resumption(), how, now)?;
                 follower.path = entry.path();
+                follower.home.clone_from(position.home());
                 follower.rotated = Some(now);
                 Ok(Some(follower))
             };
@@ -308,6 +332,64 @@ impl Tailer {
                 self.next += 1;
             }
         }
+    }
+
+    /// Looks for files that were created and renamed between two looks: beside a followed one is one more under a name of its rotation, and its own
+    /// name is another file's. A copy, whose original keeps its name, is none of them.
+    fn find_missed(&mut self, now: Instant) {
+        let homes: BTreeMap<PathBuf, u64> =
+            self.followers.iter().map(|(id, f)| (f.home.clone(), *id)).collect();
+        self.neighbours.retain(|home, _| homes.contains_key(home));
+        for (home, id) in homes {
+            let before = self.neighbours.get(&home);
+            let Some(present) = Neighbours::of(&home, before) else { continue };
+            let missed = match (before, self.former_neighbours.get(&home)) {
+                (Some(before), _) => before.missed(&present, |path| self.is_copy(path, &home)),
+                (None, Some(former)) => former.missed(&present),
+                // What is there when a file is first seen was there before it.
+                (None, None) => Vec::new(),
+            };
+            let is_known = |identity| self.followers.values().any(|f| f.identity == identity);
+            let missed: Vec<PathBuf> = missed
+                .into_iter()
+                .filter(|(one, _)| !is_known(**one))
+                .map(|(_, path)| path.clone())
+                .collect();
+            let mut is_whole = true;
+            for path in missed {
+                let Some(follower) = self.followers.get(&id) else { break };
+                let (name, place) = (PathBuf::from(&follower.name), follower.place.clone());
+                let how = self.config.assembling(&name, place.as_ref());
+                let opened = File::open(&path)
+                    .and_then(|file| Follower::new(&name, place, file, (0, Marks::default()), how, now));
+                match opened {
+                    Ok(mut follower) => {
+                        self.counters.rotations.fetch_add(1, Ordering::Relaxed);
+                        self.former.retain(|position| position.identity != follower.identity);
+                        (follower.path, follower.home, follower.rotated) = (path, home.clone(), Some(now));
+                        self.followers.insert(self.next, follower);
+                        self.next += 1;
+                        self.unwritten = true;
+                    }
+                    // It was renamed once more: the next look finds it.
+                    Err(_) => is_whole = false,
+                }
+            }
+            if is_whole {
+                let present = match self.former_neighbours.remove(&home) {
+                    Some(former) => former.at_rest(present),
+                    None => present,
+                };
+                self.neighbours.insert(home, present);
+            }
+        }
+    }
+
+    /// Whether the file at `path` begins as one does that is followed at `home`.
+    fn is_copy(&self, path: &Path, home: &Path) -> bool {
+        let Ok(file) = File::open(path) else { return false };
+        let mut followers = self.followers.values().filter(|follower| follower.home == home);
+        followers.any(|follower| follower.is_beginning_of(&file))
     }
 
     fn read(&mut self, id: u64, now: Instant, wall: Timestamp) -> io::Result<Option<Batched>> {

@@ -180,8 +180,6 @@ impl World {
             }
             Step::Save => self.save(),
             Step::Rotate(late) => {
-                // Two rotations between two looks hide a file: that is not promised.
-                self.poll(1);
                 self.rotations += 1;
                 std::fs::rename(&path, self.directory.path().join(format!("app.log.{}", self.rotations)))
                     .unwrap();
@@ -196,6 +194,8 @@ impl World {
                 std::fs::copy(&path, self.directory.path().join(format!("app.log.{}", self.rotations)))
                     .unwrap();
                 self.log.set_len(0).unwrap();
+                // Who copies does not rename, too, before the next look: the copy would count as a file that was missed.
+                self.quiet();
             }
             Step::RestartInOrder => {
                 while !self.pending.is_empty() {
@@ -225,6 +225,7 @@ proptest! {
     #[test]
     fn no_interleaving_of_rotations_and_restarts_loses_a_line(steps in steps()) {
         let mut world = World::new();
+        world.poll(0);
         for step in &steps {
             world.run(step);
         }
