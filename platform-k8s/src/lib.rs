@@ -52,5 +52,5 @@ mod readiness;
 mod render;
 
 pub use cluster::KubeCluster;
-pub use connection::access_from_kubeconfig;
+pub use connection::{access_from_kubeconfig, access_in_cluster};
 pub use orchestrator::Kubernetes;

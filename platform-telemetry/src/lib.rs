@@ -14,6 +14,7 @@
 //! |---|---|
 //! | [`sources`] | this machine, files, scrape targets, clusters, the program's own events |
 //! | [`exposition`] | the text format of Prometheus |
+//! | [`exposer`] | a program's own metrics and health, served over HTTP |
 //! | [`message`] | documents on their way through Kafka |
 //! | [`spool`] | a queue on disk that survives crashes |
 //! | [`agent`] | from sources over a spool to Kafka or a store |
@@ -53,6 +54,7 @@ pub mod dashboards;
 #[cfg(feature = "elasticsearch")]
 pub mod elasticsearch;
 mod engine;
+pub mod exposer;
 pub mod exposition;
 mod files;
 mod http;

@@ -98,7 +98,7 @@ pub(crate) fn access_from(
 
 /// Something of a kubeconfig that is either inline in base64 or in a file.
 #[derive(Clone)]
-enum Material {
+pub(super) enum Material {
     Inline(&'static str, SecretString),
     File(PathBuf),
 }
@@ -113,7 +113,7 @@ impl Material {
         }
     }
 
-    fn read(&self) -> Result<Vec<u8>> {
+    pub(super) fn read(&self) -> Result<Vec<u8>> {
         match self {
             Self::Inline(what, data) => BASE64_STANDARD
                 .decode(data.expose_secret().trim())
@@ -131,7 +131,7 @@ impl Material {
 }
 
 /// The user of a kubeconfig's context.
-enum KubeconfigUser {
+pub(super) enum KubeconfigUser {
     Nobody,
     Token(SecretString),
     TokenFile(Material),

@@ -63,7 +63,7 @@ use delivery::Delivery;
 use platform_core::{
     Error, ErrorKind, Result,
     clock::{Clock, SystemClock},
-    telemetry::{Labels, TelemetrySource},
+    telemetry::{Labels, Sample, TelemetrySource},
 };
 use stats::{Counters, SelfMetrics};
 use std::{
@@ -264,18 +264,21 @@ impl AgentBuilder {
         for (source, labels) in self.sources {
             pipeline = pipeline.source_with_labels(source, self.labels.with(&labels));
         }
+        let own = Arc::new(SelfMetrics {
+            spool: Arc::clone(&spool),
+            counters: Arc::clone(&counters),
+            interval: self.self_metrics.unwrap_or(Duration::MAX),
+            clock: self.clock,
+        });
         if let Some(interval) = self.self_metrics {
-            let own = self.labels.with_label("agent", &self.name);
-            let source = SelfMetrics {
-                spool: Arc::clone(&spool),
-                counters: Arc::clone(&counters),
-                interval,
-                clock: self.clock,
-            };
-            pipeline = pipeline.self_metrics(interval, own.clone()).source_with_labels(Arc::new(source), own);
+            let labels = self.labels.with_label("agent", &self.name);
+            pipeline = pipeline
+                .self_metrics(interval, labels.clone())
+                .source_with_labels(Arc::clone(&own) as _, labels);
         }
         Ok(AgentHandle {
             labels: self.labels,
+            own,
             pipeline: pipeline.start(),
             spool,
             counters,
@@ -289,6 +292,7 @@ impl AgentBuilder {
 /// [`shutdown`](Self::shutdown) ends it in order.
 pub struct AgentHandle {
     labels: Labels,
+    own: Arc<SelfMetrics>,
     pipeline: PipelineHandle,
     spool: Arc<Spool>,
     counters: Arc<Counters>,
@@ -305,6 +309,11 @@ impl AgentHandle {
             forward: self.counters.snapshot(),
             not_finite: self.counters.not_finite.load(Ordering::Relaxed),
         }
+    }
+
+    /// What it did so far, as the samples that [`AgentBuilder::self_metrics`] would emit.
+    pub fn samples(&self) -> Vec<Sample> {
+        self.own.samples()
     }
 
     /// Starts one more source, with the agent's labels and these put on everything it emits. Fails with

@@ -130,7 +130,7 @@ pub(super) struct SelfMetrics {
 }
 
 impl SelfMetrics {
-    fn samples(&self) -> Vec<Sample> {
+    pub(super) fn samples(&self) -> Vec<Sample> {
         let (spool, forward) = (self.spool.stats(), self.counters.snapshot());
         let not_finite = self.counters.not_finite.load(Ordering::Relaxed);
         let timestamp = self.clock.now();

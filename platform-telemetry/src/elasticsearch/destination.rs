@@ -16,7 +16,7 @@ use platform_core::{
 use std::{fmt, time::Duration};
 
 /// Configures an [`ElasticsearchDestination`].
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 #[must_use = "nothing is installed before `install`"]
 pub struct ElasticsearchDestinationBuilder {
     server: Elasticsearch,

@@ -27,7 +27,7 @@ impl Expiry {
                     Ok(gone) if gone.is_empty() => {}
                     Ok(gone) => tracing::info!(indexes = ?gone, "deleted, for they are past their time"),
                     Err(error) => {
-                        tracing::warn!(%error, "old indexes could not be deleted; trying again in an hour")
+                        tracing::warn!(%error, "old indexes could not be deleted; trying again in an hour");
                     }
                 }
             }

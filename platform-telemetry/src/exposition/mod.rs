@@ -40,12 +40,14 @@ mod reader;
 mod rescrape;
 mod scan;
 mod text;
+mod write;
 
 pub use format::{FamilyType, Format};
 pub use limits::Limits;
 pub use metadata::Metadata;
 pub use reader::{Entry, RawExemplar, RawSample, Reader};
 pub use rescrape::{Reread, Rescrape, Rescraped};
+pub use write::write;
 
 use metadata::Families;
 use platform_core::{

@@ -173,7 +173,7 @@ impl EventBatch {
         let (Some(first), Some(last)) = (items.first(), items.last()) else { return Self::default() };
         let start = first.at[0];
         // The line end belongs to it.
-        let bytes = self.bytes.slice(start as usize..last.at[2] as usize + 1);
+        let bytes = self.bytes.slice(start as usize..=last.at[2] as usize);
         let items = items.iter().map(|item| Item { at: item.at.map(|at| at - start), ..*item });
         Self {
             bytes,
@@ -261,12 +261,11 @@ mod tests {
         let seed = EventId::seed("c", "testing.logs.v1");
         let mut building = Building::default();
         let slot = building.slot(&partition);
-        for (offset, payload) in payloads.iter().enumerate() {
-            let offset = offset as i64;
+        for (offset, payload) in (0..).zip(payloads) {
             let id = EventId::of_record(seed, 3, offset, 7);
             let item = Item::new(slot, offset, 7, id);
             building.push(item, &payload.as_bytes()[..1], payload.as_bytes(), |out| {
-                out.extend_from_slice(b"frame\n")
+                out.extend_from_slice(b"frame\n");
             });
         }
         building.seal()

@@ -28,6 +28,7 @@ use rdkafka::{
     consumer::{BaseConsumer, CommitMode, Consumer},
     error::KafkaError,
     message::{BorrowedMessage, Header, Headers, OwnedHeaders},
+    metadata::MetadataTopic,
 };
 use std::{
     collections::BTreeMap,
@@ -89,23 +90,29 @@ impl Rejected {
 }
 
 /// Sends dead letters to the topics of their environments.
-pub(super) struct DeadLetterSink(KafkaSink);
+pub(super) struct DeadLetterSink {
+    sink: KafkaSink,
+    /// One topic for all environments, where that is wanted.
+    topic: Option<String>,
+}
 
 impl DeadLetterSink {
-    pub(super) fn new(kafka: Kafka) -> Result<Self> {
-        Ok(Self(KafkaSink::builder(kafka).client_id("platform-ingester").build()?))
+    pub(super) fn new(kafka: Kafka, topic: Option<String>) -> Result<Self> {
+        Ok(Self { sink: KafkaSink::builder(kafka).client_id("platform-ingester").build()?, topic })
     }
 
     pub(super) async fn send(&self, rejected: &[Rejected]) -> Result<()> {
-        let topics: Vec<String> =
-            rejected.iter().map(|one| Topic::DeadLetters.name(&one.partition.route.environment)).collect();
+        let topic = |one: &Rejected| {
+            self.topic.clone().unwrap_or_else(|| Topic::DeadLetters.name(&one.partition.route.environment))
+        };
+        let topics: Vec<String> = rejected.iter().map(topic).collect();
         let records = rejected.iter().zip(&topics).map(|(one, topic)| Record {
             topic,
             key: &one.key,
             payload: &one.payload,
             headers: Some(one.headers()),
         });
-        self.0.deliver(records).await
+        self.sink.deliver(records).await
     }
 }
 
@@ -171,7 +178,12 @@ pub struct DeadLetters {
 impl DeadLetters {
     /// Of `environment`.
     pub fn of(kafka: Kafka, environment: &str) -> Self {
-        Self { kafka, topic: Topic::DeadLetters.name(environment) }
+        Self::in_topic(kafka, Topic::DeadLetters.name(environment))
+    }
+
+    /// In a topic that an ingester was given for all environments.
+    pub fn in_topic(kafka: Kafka, topic: impl Into<String>) -> Self {
+        Self { kafka, topic: topic.into() }
     }
 
     /// Those that are not replayed yet, at most `limit`, the oldest first. Reading changes nothing.
@@ -183,7 +195,7 @@ impl DeadLetters {
             while found.len() < limit
                 && let Some(letter) = reading.next()?
             {
-                found.extend(letter);
+                found.push(letter);
             }
             Ok(found)
         })
@@ -208,7 +220,7 @@ impl DeadLetters {
             loop {
                 let letter = reading.next()?;
                 let is_end = letter.is_none();
-                if let Some(Some(letter)) = letter {
+                if let Some(letter) = letter {
                     if choose(&letter) {
                         group.push(letter);
                     } else {
@@ -243,11 +255,11 @@ impl DeadLetters {
         let left = || deadline.saturating_duration_since(Instant::now());
         let metadata = consumer.fetch_metadata(Some(&self.topic), left()).map_err(told)?;
         let topic = metadata.topics().first();
-        if let Some(code) = topic.and_then(|topic| topic.error()) {
+        if let Some(code) = topic.and_then(MetadataTopic::error) {
             return Err(told(KafkaError::MetadataFetch(code.into())));
         }
         let mut list = TopicPartitionList::new();
-        for partition in topic.into_iter().flat_map(|topic| topic.partitions()) {
+        for partition in topic.into_iter().flat_map(MetadataTopic::partitions) {
             list.add_partition(&self.topic, partition.id());
         }
         let mut list = consumer.committed_offsets(list, left()).map_err(told)?;
@@ -301,8 +313,8 @@ struct Reading {
 }
 
 impl Reading {
-    /// The next letter; `Some(None)` for a record that is none; `None` at the end.
-    fn next(&mut self) -> Result<Option<Option<DeadLetter>>> {
+    /// The next letter; `None` at the end. Records that are no letters are passed over.
+    fn next(&mut self) -> Result<Option<DeadLetter>> {
         let told = |error| failure("read", self.topic.clone(), error);
         while !self.ends.is_empty() {
             if Instant::now() >= self.deadline {
@@ -334,7 +346,9 @@ impl Reading {
                 self.ends.remove(&partition);
             }
             self.read.insert(partition, next);
-            return Ok(Some(DeadLetter::of(&message)));
+            if let Some(letter) = DeadLetter::of(&message) {
+                return Ok(Some(letter));
+            }
         }
         Ok(None)
     }

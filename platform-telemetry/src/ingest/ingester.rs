@@ -54,6 +54,7 @@ impl Ingester {
             destination,
             group: "platform-ingester".to_owned(),
             environments: Vec::new(),
+            dead_letters: None,
             filter: None,
             in_flight_bytes: 48 << 20,
             concurrency: 8,
@@ -75,6 +76,7 @@ pub struct IngesterBuilder {
     destination: Arc<dyn Destination>,
     group: String,
     environments: Vec<String>,
+    dead_letters: Option<String>,
     filter: Option<Filter>,
     in_flight_bytes: usize,
     concurrency: usize,
@@ -92,6 +94,12 @@ impl IngesterBuilder {
     /// The environments whose topics are read. Default: everybody's, new environments' too.
     pub fn environments<S: Into<String>>(mut self, environments: impl IntoIterator<Item = S>) -> Self {
         self.environments.extend(environments.into_iter().map(Into::into));
+        self
+    }
+
+    /// The topic of dead letters of all environments. Default: each environment's own.
+    pub fn dead_letters(mut self, topic: impl Into<String>) -> Self {
+        self.dead_letters = Some(topic.into());
         self
     }
 
@@ -187,7 +195,7 @@ impl IngesterBuilder {
         let abandon = CancellationToken::new();
         let delivery = Arc::new(Delivery {
             destination: self.destination,
-            dead_letters: DeadLetterSink::new(self.kafka)?,
+            dead_letters: DeadLetterSink::new(self.kafka, self.dead_letters)?,
             throttle: Throttle::new(self.concurrency),
             room,
             write_timeout: self.write_timeout,

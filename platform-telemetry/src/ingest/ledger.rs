@@ -99,7 +99,9 @@ impl fmt::Display for Ledger {
 
 /// All partitions that were ever read.
 #[derive(Debug, Default)]
-pub(super) struct Partitions(Mutex<BTreeMap<(Arc<str>, i32), Arc<Partition>>>);
+pub(super) struct Partitions(Mutex<ByTopic>);
+
+type ByTopic = BTreeMap<(Arc<str>, i32), Arc<Partition>>;
 
 impl Partitions {
     /// The partition, made when it is first asked for; `None` for topics that are not ours.

@@ -162,7 +162,7 @@ mod tests {
                 partition.finish(segments[place]);
                 done[place] = true;
                 let prefix = done.iter().take_while(|done| **done).count();
-                let expected = prefix.checked_sub(1).map(|last| last as i64 * 3 + 1);
+                let expected = prefix.checked_sub(1).map(|last| i64::try_from(last).unwrap() * 3 + 1);
                 prop_assert_eq!(partition.to_commit(), expected);
             }
         }

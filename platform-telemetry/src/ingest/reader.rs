@@ -180,7 +180,7 @@ impl Reader {
             self.state.assigned.iter().for_each(|partition| partition.forget_commit());
         }
         let changes =
-            mem::take(&mut *self.consumer.context().changes.lock().unwrap_or_else(PoisonError::into_inner));
+            mem::take(&mut *self.consumer.context().pending.lock().unwrap_or_else(PoisonError::into_inner));
         for change in changes {
             let (outcome, what) = match &change {
                 Change::Assigned(list) => (self.assigned(list), "assigned"),
@@ -226,7 +226,9 @@ impl Reader {
             self.drain(&gone, Instant::now() + self.settings.drain);
             self.commit(&gone, CommitMode::Sync);
         }
-        gone.iter().for_each(|partition| partition.revoke());
+        for partition in &gone {
+            partition.revoke();
+        }
         tracing::info!(partitions = list.count(), "revoked");
         match self.consumer.rebalance_protocol() {
             RebalanceProtocol::Eager => self.consumer.unassign(),
@@ -293,7 +295,7 @@ enum Change {
 /// What librdkafka tells during a poll, kept until the reader sees to it: partitions stay until what was read of them is done.
 #[derive(Default)]
 pub(super) struct Changes {
-    changes: Mutex<Vec<Change>>,
+    pending: Mutex<Vec<Change>>,
     commit_failed: Mutex<bool>,
     is_closing: AtomicBool,
 }
@@ -315,7 +317,7 @@ impl ConsumerContext for Changes {
         }
         let change =
             if is_assignment { Change::Assigned(list.clone()) } else { Change::Revoked(list.clone()) };
-        self.changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner).push(change);
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {

@@ -7,6 +7,7 @@ use std::time::Duration;
 /// What a server knows beyond the plainest field types. Ask the server before a template is written: it refuses one with a type that it
 /// does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a feature by itself")]
 pub struct Features {
     /// The field type `constant_keyword`; else `keyword`.
     pub constant_keyword: bool,

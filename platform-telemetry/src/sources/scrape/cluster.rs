@@ -58,6 +58,7 @@ pub struct ClusterScrapeSource {
     labels: Labels,
     namespace_labels: Arc<NamespaceLabels>,
     limits: Limits,
+    node: Option<String>,
     pods: Vec<PodSelector>,
     services: Vec<ServiceSelector>,
     clock: Arc<dyn Clock>,
@@ -95,6 +96,7 @@ impl ClusterScrapeSource {
             discovery_interval: Duration::from_secs(10),
             labels: Labels::empty(),
             namespace_labels: Arc::new(|_| None),
+            node: None,
             pods: Vec::new(),
             services: Vec::new(),
             clock: Arc::new(SystemClock),
@@ -167,12 +169,17 @@ impl ClusterScrapeSource {
     /// Looks for pods, and for Services if any are asked for.
     async fn list(&self) -> Done {
         let listing = async {
-            let options = ListOptions::all();
-            let pods = self.cluster.list("v1", "Pod", &options).await?;
+            let all = ListOptions::all();
+            let pods = match &self.node {
+                Some(node) => {
+                    self.cluster.list("v1", "Pod", &ListOptions::all().field("spec.nodeName", node)).await?
+                }
+                None => self.cluster.list("v1", "Pod", &all).await?,
+            };
             let services = if self.services.is_empty() {
                 Vec::new()
             } else {
-                self.cluster.list("v1", "Service", &options).await?
+                self.cluster.list("v1", "Service", &all).await?
             };
             Ok((pods, services))
         };
@@ -301,12 +308,19 @@ pub struct ClusterScrapeSourceBuilder {
     discovery_interval: Duration,
     labels: Labels,
     namespace_labels: Arc<NamespaceLabels>,
+    node: Option<String>,
     pods: Vec<PodSelector>,
     services: Vec<ServiceSelector>,
     clock: Arc<dyn Clock>,
 }
 
 impl ClusterScrapeSourceBuilder {
+    /// Scrapes only the pods of this node. Default: all pods of the cluster.
+    pub fn node(mut self, name: impl Into<String>) -> Self {
+        self.node = Some(name.into());
+        self
+    }
+
     /// How often. Default: 15 s; at least 10 ms. A pod may take as long for its answer, but at most 10 s.
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval.max(Duration::from_millis(10));
@@ -364,6 +378,7 @@ impl ClusterScrapeSourceBuilder {
             timeout: self.interval.clamp(Duration::from_secs(1), Duration::from_secs(10)),
             namespace_labels: self.namespace_labels,
             limits: Limits::default().samples(200_000),
+            node: self.node,
             pods: self.pods,
             services: self.services,
             clock: self.clock,
