@@ -6,7 +6,7 @@
 //! | [`ProcessSource`] | `/proc/self` | `process_*`, as Prometheus' client libraries |
 //! | [`ScrapeSource`] | HTTP targets in the text format | their metrics, `up`, `scrape_*`, as Prometheus |
 //! | [`ClusterScrapeSource`] | annotated pods of a cluster, through its API server | the same |
-//! | [`FileTail`] | log files, of containers too, across rotations and restarts | log records, with what [`PodMetadata`] knows |
+//! | [`FileTail`] | log files, across rotations and restarts | log records |
 //! | [`TracingSource`] | events of the `tracing` crate | log records |
 //! | [`ClusterStateSource`] | a cluster's objects and Events | `kube_*`, as kube-state-metrics, and log records |
 //!
