@@ -21,7 +21,8 @@ pub(crate) fn run(script: &str, function: &str, records: &[((i64, u32), String)]
          for _, r in ipairs(records) do print(r.topic .. '\\t' .. r.key .. '\\t' .. r.message) end\n  end\n  print('---')\nend\n",
     );
     for ((seconds, nanos), record) in records {
-        driver += &format!("show({function}('tag', {{ sec = {seconds}, nsec = {nanos} }}, {record}))\n");
+        let time = format!("{{ sec = {seconds}, nsec = {nanos} }}");
+        driver.extend(["show(", function, "('tag', ", &time, ", ", record, "))\n"]);
     }
     let file = folder.path().join("driver.lua");
     std::fs::write(&file, driver).unwrap();

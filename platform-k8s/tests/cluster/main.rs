@@ -6,6 +6,7 @@ mod conformance;
 mod embedded;
 mod real;
 mod rendering;
+mod watch;
 
 use platform_core::{
     cluster::ClusterAccess,

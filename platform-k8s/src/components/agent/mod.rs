@@ -28,7 +28,8 @@ use serde_json::{Value, json};
 /// The platform's own agent: a DaemonSet that follows the log files of all containers of a node and scrapes the node's annotated pods, and sends
 /// documents in the platform's shape to the topics of their environment. Its own metrics are on port 9640 under `/metrics`.
 ///
-/// Whose a log line is follows from the label `platform.dev/environment` of its namespace, else from the cluster. The documents are those that
+/// Whose a log line is follows from the label `platform.dev/environment` of its namespace, where that names an environment of the cluster, else from the
+/// cluster. The documents are those that
 /// [`FluentBit`](super::FluentBit) makes: a cluster has one of the two.
 ///
 /// What is read and not sent yet is kept on the node's disk before it counts as read, so that neither a kill nor brokers that are away lose anything. When

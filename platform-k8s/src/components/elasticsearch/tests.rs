@@ -62,6 +62,53 @@ fn passwords_come_from_the_secret_and_stand_nowhere() {
     assert!(!text.contains(r#""kind":"Secret""#));
 }
 
+/// Runs the script of the Job with a `curl` that takes everything, and answers with its calls.
+fn calls(ingester_password: Option<&str>) -> String {
+    use std::{os::unix::fs::PermissionsExt as _, process::Command};
+    let folder = tempfile::tempdir().unwrap();
+    let manifests = secured(1).manifests(&target()).unwrap();
+    let map = manifests.iter().find(|m| m.reference().name == "elasticsearch-setup").unwrap();
+    for (name, text) in map.object()["data"].as_object().unwrap() {
+        std::fs::write(folder.path().join(name), text.as_str().unwrap()).unwrap();
+    }
+    let curl = folder.path().join("curl");
+    let takes_all = "#!/bin/bash\necho \"$*\" >>\"$CALLS\"\ncase \"$*\" in *@-*) cat >>\"$CALLS\"; echo >>\"$CALLS\" ;; esac\necho 200\n";
+    std::fs::write(&curl, takes_all).unwrap();
+    std::fs::set_permissions(&curl, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    let mut script = Command::new("bash");
+    script
+        .arg(folder.path().join("setup.sh"))
+        .env("PATH", path)
+        .env("CALLS", folder.path().join("calls"))
+        .env("FILES", folder.path())
+        .env("ELASTICSEARCH_URL", "https://elasticsearch:9200")
+        .envs([("KIBANA_PASSWORD", "k"), ("LOGSTASH_PASSWORD", "a\"b")])
+        .env_remove("ELASTIC_PASSWORD")
+        .env_remove("CERTIFICATE")
+        .env_remove("INGESTER_PASSWORD");
+    if let Some(password) = ingester_password {
+        script.env("INGESTER_PASSWORD", password);
+    }
+    let output = script.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    std::fs::read_to_string(folder.path().join("calls")).unwrap()
+}
+
+#[test]
+fn there_are_accounts_for_whom_there_is_a_password() {
+    let without = calls(None);
+    assert!(without.contains("_security/user/platform_logstash"), "{without}");
+    assert!(without.contains(r#"{"password": "a\"b", "roles": ["platform_writer"]}"#), "{without}");
+    assert!(!without.contains("platform_ingester"), "{without}");
+    let with = calls(Some("i"));
+    assert!(with.contains("PUT") && with.contains("_security/role/platform_ingester"), "{with}");
+    assert!(with.contains(r#"{"password": "i", "roles": ["platform_ingester"]}"#), "{with}");
+    let text = text(&secured(1));
+    let optional = r#""secretKeyRef":{"key":"ingester","name":"elasticsearch-credentials","optional":true}"#;
+    assert!(text.contains(optional), "{text}");
+}
+
 #[test]
 fn without_security_nobody_has_an_account() {
     let settings = ElasticsearchSettings { security: false, ..ElasticsearchSettings::default() };

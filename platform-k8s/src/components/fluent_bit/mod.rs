@@ -23,7 +23,8 @@ use serde_json::{Value, json};
 /// that scrapes kube-state-metrics. Both send documents in the platform's shape to the topics of their environment. Their own metrics are on port
 /// 2020 under `/api/v2/metrics/prometheus`.
 ///
-/// Whose a log line is follows from the label `platform.dev/environment` of its namespace, else from the cluster.
+/// Whose a log line is follows from the label `platform.dev/environment` of its namespace, where that names an environment of the cluster, else from the
+/// cluster; whose a sample of kube-state-metrics is, from the name of its namespace.
 ///
 /// What is read and not sent yet is kept on the node's disk, so that brokers may be away for long; beyond its limit the oldest goes. At most 8 MiB of it
 /// are in memory alone, with the client of Kafka, and are lost when the process is killed. The same line may be sent twice, if the process ends between

@@ -324,7 +324,7 @@ mod machine {
     /// `[a][b]` as a JSON pointer.
     fn pointer(reference: &str) -> String {
         let names = reference.trim_start_matches('[').trim_end_matches(']').split("][");
-        names.map(|name| format!("/{}", name.replace('/', "~1"))).collect()
+        names.fold(String::new(), |path, name| path + "/" + &name.replace('/', "~1"))
     }
 
     /// `%{[a][b]}` in a text.

@@ -374,13 +374,15 @@ impl Follower {
         Ok(())
     }
 
-    /// Whether everything is delivered and nothing has come for `idle`.
+    /// Whether everything is read and delivered, and nothing has come for `idle`.
     pub(super) fn is_finished(&self, now: Instant, idle: Duration) -> bool {
         self.outstanding.is_empty()
             && self.decoder.is_empty()
             && self.assembler.is_empty()
             && self.wait_until.is_none()
             && now.saturating_duration_since(self.grown) >= idle
+            // Whoever is held back for long has not read what has come long ago.
+            && self.file.metadata().map_or(true, |metadata| metadata.len() <= self.read)
     }
 
     /// The durable position.

@@ -26,7 +26,10 @@ use multiline::Rules;
 use platform_core::{
     Error, ErrorKind, Result,
     clock::{Clock, SystemClock},
-    telemetry::{Batch, Delivery, Emitter, Labels, TelemetrySource, settings::Multiline},
+    telemetry::{
+        Batch, Delivery, Emitter, Labels, TelemetrySource,
+        settings::{Multiline, TailSettings},
+    },
 };
 use stats::Counters;
 use std::{
@@ -106,6 +109,29 @@ impl FileTail {
             metadata: None,
             metadata_wait: Duration::from_secs(10),
             clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// Follows what an agent is told to, from the beginning of each file.
+    ///
+    /// ```
+    /// use platform_core::telemetry::settings::AgentSettings;
+    /// use platform_telemetry::sources::FileTail;
+    ///
+    /// let settings = AgentSettings::from_yaml("{cluster: shop-testing, kafka: {bootstrapServers: 'kafka:9092'}}")?;
+    /// let tail = FileTail::of_settings(&settings.tail).build()?;
+    /// # let _ = tail;
+    /// # Ok::<(), platform_core::Error>(())
+    /// ```
+    pub fn of_settings(settings: &TailSettings) -> FileTailBuilder {
+        let tail = Self::builder(&settings.paths)
+            .exclude(&settings.exclude)
+            .checkpoint(&settings.checkpoint)
+            .line_limit(settings.max_line_bytes)
+            .start_at(StartAt::Beginning);
+        match &settings.multiline {
+            Some(multiline) => tail.multiline(multiline.clone()),
+            None => tail,
         }
     }
 

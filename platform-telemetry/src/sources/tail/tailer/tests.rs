@@ -362,3 +362,23 @@ fn what_is_excluded_is_left_alone_and_what_vanishes_is_read_to_its_end() {
     tailer.poll(start + Duration::from_secs(601), NOW, 8);
     assert_eq!(counters.snapshot().files, 0);
 }
+
+#[test]
+fn what_was_rotated_while_nothing_could_be_read_is_read_however_long_that_took() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("app.log");
+    std::fs::write(&path, "one\n").unwrap();
+    let mut tailer = Tailer::new(config(directory.path(), StartAt::Beginning), Arc::default(), None);
+    let start = Instant::now();
+    // A sink that takes nothing leaves no room.
+    assert!(tailer.poll(start, NOW, 0).is_empty());
+    std::fs::rename(&path, directory.path().join("app.log.1")).unwrap();
+    std::fs::write(&path, "two\n").unwrap();
+    for minutes in [1, 10, 100, 1000] {
+        assert!(tailer.poll(start + Duration::from_secs(60 * minutes), NOW, 0).is_empty());
+    }
+    let read = tailer.poll(start + Duration::from_secs(60_001), NOW, 8);
+    let mut bodies = bodies(&read);
+    bodies.sort_unstable();
+    assert_eq!(bodies, ["one", "two"]);
+}
