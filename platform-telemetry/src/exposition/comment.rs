@@ -10,6 +10,9 @@ use std::borrow::Cow;
 
 /// Whether a line of Prometheus' format is a comment to people alone, whatever its bytes are.
 pub(super) fn is_nothing(line: &[u8]) -> bool {
+    if line.starts_with(b"# HELP ") || line.starts_with(b"# TYPE ") {
+        return false;
+    }
     let line = line.get(scan::skip_blanks(line, 0)..).unwrap_or_default();
     line.strip_prefix(b"#").is_some_and(|rest| {
         let word = rest.get(scan::skip_blanks(rest, 0)..).unwrap_or_default();
@@ -20,6 +23,26 @@ pub(super) fn is_nothing(line: &[u8]) -> bool {
         });
         word.len() == rest.len() || !is_told
     })
+}
+
+/// Reads the comments that nearly all are: a bare name after one blank each; others are left to [`read`].
+#[inline]
+pub(super) fn read_plain(text: &str, start: usize, end: usize) -> Option<Entry<'_, 'static>> {
+    let bytes = text.as_bytes();
+    let keyword: &[u8; 7] = bytes.get(start..end)?.first_chunk()?;
+    let at = start + keyword.len();
+    let name = scan::name_end(bytes, at);
+    if name == at || name >= end || bytes.get(name) != Some(&b' ') || scan::is(bytes, at, scan::DIGIT) {
+        return None;
+    }
+    let (family, rest) = (text.get(at..name)?.into(), text.get(name + 1..end)?);
+    match keyword {
+        b"# TYPE " => Some(Entry::Type { family, of: FamilyType::parse(rest)? }),
+        b"# HELP " if !rest.starts_with([' ', '\t']) && memchr::memchr(b'\\', rest.as_bytes()).is_none() => {
+            Some(Entry::Help { family, text: rest.into() })
+        }
+        _ => None,
+    }
 }
 
 /// Reads a comment of the text from the `#` at `start` until `end`. In Prometheus' format it is none that is nothing.
@@ -52,13 +75,19 @@ pub(super) fn read(text: &str, start: usize, end: usize, open: bool) -> Lexed<En
     let at = at.min(end);
     let (family, after) = family(text, at, end)?;
     let rest = text.get(after..end).unwrap_or_default();
-    if !rest.is_empty() && !rest.starts_with([' ', '\t']) {
+    if !matches!(rest.as_bytes().first(), None | Some(b' ' | b'\t')) {
         return fault(after, "this cannot be in a metric's name");
     }
-    let rest = if open { rest.get(1..).unwrap_or_default() } else { rest.trim_matches([' ', '\t']) };
+    // What ends the line was cut off before.
+    let blanks = if open { usize::from(!rest.is_empty()) } else { scan::skip_blanks(rest.as_bytes(), 0) };
+    let rest = rest.get(blanks..).unwrap_or_default();
     match keyword {
         b"HELP" => {
-            let text = if rest.contains('\\') { unescape(rest, open).into() } else { rest.into() };
+            let text = if memchr::memchr(b'\\', rest.as_bytes()).is_some() {
+                unescape(rest, open).into()
+            } else {
+                rest.into()
+            };
             Ok(Entry::Help { family, text })
         }
         b"UNIT" => {
@@ -82,11 +111,8 @@ fn family(text: &str, at: usize, end: usize) -> Lexed<(Cow<'_, str>, usize)> {
         let name = quoted(bytes, at + 1, end)?;
         return Ok((decode(name.inside.of(text), name.escaped), name.inside.end as usize + 1));
     }
-    let after = if scan::is(bytes, at, scan::LETTER | scan::COLON) {
-        scan::end_of(bytes, at, scan::LETTER | scan::DIGIT | scan::COLON).min(end)
-    } else {
-        at
-    };
+    let after =
+        if scan::is(bytes, at, scan::LETTER | scan::COLON) { scan::name_end(bytes, at).min(end) } else { at };
     match text.get(at..after) {
         Some(name) if !name.is_empty() => Ok((name.into(), after)),
         _ => fault(at, "here should be a metric's name"),

@@ -2,7 +2,7 @@
 
 use super::{Format, Limits, number, scan, text::unescape};
 
-/// From one place in a text to another.
+/// From one place in a line to another.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Span {
     pub(super) start: u32,
@@ -46,7 +46,7 @@ pub(super) struct Pair {
 }
 
 /// What precedes the value: a metric's name with labels.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Head {
     pub(super) name: Quoted,
     pub(super) labels: usize,
@@ -60,7 +60,6 @@ pub(super) struct Tail {
     pub(super) value: f64,
     /// In milliseconds.
     pub(super) timestamp: Option<i64>,
-    pub(super) exemplar: Option<Observed>,
 }
 
 /// An exemplar besides its labels.
@@ -85,18 +84,22 @@ pub(super) fn fault<T>(at: usize, message: impl Into<String>) -> Lexed<T> {
     Err(Box::new(Fault { at, message: message.into() }))
 }
 
-/// Reads lines of one text. Neighbours mostly have the same names of metric and labels, so those of the line before are tried first.
+/// Reads lines of one text. Neighbours mostly begin alike and have the same names of labels: what is the same is not read again.
 #[derive(Debug)]
 pub(super) struct Lexer {
     /// OpenMetrics: blanks stand only where they must.
     open: bool,
     limits: Limits,
-    /// The bare name of the line before.
-    name: Span,
+    /// Where the last sample begins, and how long its bare name is; 0: there is none to go by.
+    before: usize,
+    name_len: usize,
+    pub(super) head: Head,
     /// The labels of this line; behind those that were read, what is left of lines before.
     pub(super) labels: Vec<Pair>,
-    /// How many of them are whole and of the text at hand.
+    /// How many of them are of the sample before.
     known: usize,
+    /// The exemplar of this line.
+    pub(super) observed: Option<Observed>,
     pub(super) exemplar: Vec<Pair>,
 }
 
@@ -105,9 +108,12 @@ impl Lexer {
         Self {
             open: format == Format::OpenMetrics,
             limits: *limits,
-            name: Span::default(),
+            before: 0,
+            name_len: 0,
+            head: Head::default(),
             labels: Vec::new(),
             known: 0,
+            observed: None,
             exemplar: Vec::new(),
         }
     }
@@ -122,76 +128,82 @@ impl Lexer {
 
     /// The next line is of another text.
     pub(super) fn forget(&mut self) {
-        self.name = Span::default();
-        self.known = 0;
+        (self.name_len, self.known) = (0, 0);
     }
 
-    /// `name{label="value",…}` or `{"name",label="value",…}`, in `bytes` from `start` until `end`.
+    /// `name{label="value",…}` or `{"name",label="value",…}`, of the line in `bytes` that begins at `start` and has so many.
     #[inline]
-    pub(super) fn head(&mut self, bytes: &[u8], start: usize, end: usize) -> Lexed<Head> {
-        let head = self.read_head(bytes, start, end);
-        if head.is_err() {
+    pub(super) fn read_head(&mut self, bytes: &[u8], start: usize, len: usize) -> Lexed<()> {
+        let line = bytes.get(start..).unwrap_or_default();
+        let before = bytes.get(self.before..).unwrap_or_default();
+        self.before = start;
+        let read = self.read_series(line, before, len);
+        if read.is_err() {
             self.forget();
         }
-        head
+        read
     }
 
     #[inline]
-    fn read_head(&mut self, bytes: &[u8], start: usize, end: usize) -> Lexed<Head> {
+    fn read_series(&mut self, line: &[u8], before: &[u8], end: usize) -> Lexed<()> {
         const NAME: u8 = scan::LETTER | scan::DIGIT | scan::COLON;
-        let len = self.name.len();
-        let mut at = start + len;
-        if len == 0 || scan::is(bytes, at, NAME) || !scan::same(bytes, self.name.start(), start, len) {
-            at = if scan::is(bytes, start, scan::DIGIT) { start } else { scan::end_of(bytes, start, NAME) };
+        let mut same = 0;
+        if self.name_len != 0 {
+            // Some bytes more, so that whole blocks are compared.
+            let before = before.get(..self.head.end + 16).unwrap_or(before);
+            same = scan::common::<16>(before, line).min(self.head.end);
         }
-        self.name = Span::new(start, at);
-        let mut name = Quoted { inside: self.name, escaped: false };
-        at = self.blanks(bytes, at);
+        let mut at = self.name_len;
+        if same == 0 || same < at || scan::is(line, at, NAME) {
+            at = if scan::is(line, 0, scan::DIGIT) { 0 } else { scan::name_end(line, 0) };
+            same = 0;
+        }
+        self.name_len = at;
+        self.head.name = Quoted { inside: Span::new(0, at), escaped: false };
+        at = self.blanks(line, at);
         let mut labels = 0;
-        if at < end && bytes.get(at) == Some(&b'{') {
-            (at, labels) = self.read_labels(bytes, at + 1, end, &mut name)?;
-            self.known = labels;
+        if at < end && line.get(at) == Some(&b'{') {
+            (at, labels) = self.read_labels([line, before], same, at + 1, end)?;
         }
-        if name.inside.len() == 0 {
+        (self.known, self.head.labels, self.head.end) = (labels, labels, at);
+        if self.head.name.inside.len() == 0 {
             return fault(at, "there is no metric's name");
         }
-        Ok(Head { name, labels, end: at })
+        Ok(())
     }
 
     /// What stands between braces. A quoted text without a value is the metric's name. Tells where it ends and how many labels there are.
+    ///
+    /// Of both lines so much is the `same`.
     #[inline]
     fn read_labels(
         &mut self,
-        bytes: &[u8],
+        [bytes, before]: [&[u8]; 2],
+        same: usize,
         start: usize,
         end: usize,
-        metric: &mut Quoted,
     ) -> Lexed<(usize, usize)> {
+        let known = self.labels.get(..self.known).unwrap_or_default();
+        let kept = known.iter().take_while(|pair| (pair.value.inside.end as usize) < same);
         let (mut at, mut count, mut fresh) = (start, 0, false);
+        for pair in kept {
+            (at, count) = (pair.value.inside.end as usize + 1, count + 1);
+        }
+        if count > 0 {
+            at = self.separator(bytes, at, end)?;
+        }
         loop {
             if count < self.known
                 && let Some(pair) = self.labels.get_mut(count)
                 && pair.plain
-                && scan::same(bytes, pair.name.inside.start(), at, pair.name.inside.len() + 2)
+                && scan::same(bytes, at, before, pair.name.inside.start(), pair.name.inside.len() + 2)
             {
                 let name = Span::new(at, at + pair.name.inside.len());
                 let value = quoted(bytes, name.end as usize + 2, end)?;
-                let after = value.inside.end as usize + 1;
                 check_value(bytes, value, self.limits.label_value_bytes)?;
                 *pair = Pair { name: Quoted { inside: name, escaped: false }, value, plain: true };
                 count += 1;
-                at = after;
-                match bytes.get(at) {
-                    Some(b',') => {
-                        at += 1;
-                        continue;
-                    }
-                    Some(b'}') => {
-                        at += 1;
-                        break;
-                    }
-                    _ => at = self.separator(bytes, at, end)?,
-                }
+                at = self.separator(bytes, value.inside.end as usize + 1, end)?;
                 continue;
             }
             at = self.blanks(bytes, at);
@@ -199,7 +211,7 @@ impl Lexer {
                 at += 1;
                 break;
             }
-            at = if let Some((pair, after)) = self.read_label(bytes, at, end, metric)? {
+            at = if let Some((pair, after)) = self.read_label(bytes, at, end)? {
                 if count >= self.limits.labels {
                     return fault(at, format!("there are more than {} labels", self.limits.labels));
                 }
@@ -211,7 +223,7 @@ impl Lexer {
                 fresh = true;
                 self.separator(bytes, after, end)?
             } else {
-                self.separator(bytes, metric.inside.end as usize + 1, end)?
+                self.separator(bytes, self.head.name.inside.end as usize + 1, end)?
             };
         }
         if fresh {
@@ -221,13 +233,7 @@ impl Lexer {
     }
 
     /// A label, and where it ends; `None` where it was the metric's name.
-    fn read_label(
-        &mut self,
-        bytes: &[u8],
-        start: usize,
-        end: usize,
-        metric: &mut Quoted,
-    ) -> Lexed<Option<(Pair, usize)>> {
+    fn read_label(&mut self, bytes: &[u8], start: usize, end: usize) -> Lexed<Option<(Pair, usize)>> {
         let is_quoted = start < end && bytes.get(start) == Some(&b'"');
         let (name, after_name) = if is_quoted {
             let name = quoted(bytes, start + 1, end)?;
@@ -255,15 +261,24 @@ impl Lexer {
             let plain = !is_quoted && quote == after_name + 1;
             return Ok(Some((Pair { name, value, plain }, value.inside.end as usize + 1)));
         }
-        if is_quoted && metric.inside.len() == 0 {
-            *metric = name;
+        if is_quoted && self.head.name.inside.len() == 0 {
+            self.head.name = name;
             return Ok(None);
         }
         fault(at.min(end), "here should be a label's value after `=`")
     }
 
     /// Passes the comma between labels. Prometheus needs none in its own format.
+    #[inline]
     fn separator(&self, bytes: &[u8], at: usize, end: usize) -> Lexed<usize> {
+        match bytes.get(at) {
+            Some(b',') => Ok(at + 1),
+            Some(b'}') => Ok(at),
+            _ => self.rare_separator(bytes, at, end),
+        }
+    }
+
+    fn rare_separator(&self, bytes: &[u8], at: usize, end: usize) -> Lexed<usize> {
         let at = self.blanks(bytes, at);
         match bytes.get(at).filter(|_| at < end) {
             Some(b',') => Ok(at + 1),
@@ -318,7 +333,7 @@ impl Lexer {
 
     /// The value and what follows it, until `end`.
     #[inline]
-    pub(super) fn tail(&mut self, bytes: &[u8], start: usize, end: usize) -> Lexed<Tail> {
+    pub(super) fn read_tail(&mut self, bytes: &[u8], start: usize, end: usize) -> Lexed<Tail> {
         if self.open {
             return self.open_tail(bytes, start, end);
         }
@@ -327,7 +342,7 @@ impl Lexer {
             return wrong(bytes, at, end, "value");
         };
         if at == end {
-            return Ok(Tail { value, timestamp: None, exemplar: None });
+            return Ok(Tail { value, timestamp: None });
         }
         let at = scan::skip_blanks(bytes, at);
         let Some((millis, at)) = number::millis(bytes, at, end) else {
@@ -336,12 +351,13 @@ impl Lexer {
         if at != end {
             return fault(at, "nothing should follow the timestamp");
         }
-        Ok(Tail { value, timestamp: Some(millis), exemplar: None })
+        Ok(Tail { value, timestamp: Some(millis) })
     }
 
     /// ` value`, ` value seconds`, and either with ` # {labels} value` or ` # {labels} value seconds`.
     fn open_tail(&mut self, bytes: &[u8], start: usize, end: usize) -> Lexed<Tail> {
         const EXEMPLAR: &[u8] = b" # {";
+        self.observed = None;
         let (value, mut at) = open_value(bytes, start, end)?;
         let is_exemplar = |at: usize| bytes.get(at..end).is_some_and(|rest| rest.starts_with(EXEMPLAR));
         let mut timestamp = None;
@@ -351,13 +367,14 @@ impl Lexer {
             at = after;
         }
         if at == end {
-            return Ok(Tail { value, timestamp, exemplar: None });
+            return Ok(Tail { value, timestamp });
         }
         if !is_exemplar(at) {
             return fault(at, "nothing but an exemplar should follow");
         }
         let exemplar = self.read_exemplar(bytes, at + EXEMPLAR.len(), end)?;
-        Ok(Tail { value, timestamp, exemplar: Some(exemplar) })
+        self.observed = Some(exemplar);
+        Ok(Tail { value, timestamp })
     }
 
     fn read_exemplar(&mut self, bytes: &[u8], start: usize, end: usize) -> Lexed<Observed> {
@@ -366,8 +383,8 @@ impl Lexer {
             ..Self::new(Format::OpenMetrics, &self.limits)
         };
         // A quoted text without a value is no name here.
-        let mut none = Quoted { inside: Span { start: 0, end: 1 }, escaped: false };
-        let labels = own.read_labels(bytes, start, end, &mut none);
+        own.head.name.inside.end = 1;
+        let labels = own.read_labels([bytes, &[]], 0, start, end);
         self.exemplar = own.labels;
         let (at, count) = labels?;
         self.exemplar.truncate(count);

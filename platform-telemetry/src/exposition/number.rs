@@ -9,8 +9,18 @@ const POWERS: [f64; 23] = [
 /// Reads a value that ends at a blank or at `end`, and tells where; `None` if it is none.
 #[inline]
 pub(super) fn value(bytes: &[u8], start: usize, end: usize) -> Option<(f64, usize)> {
-    let bytes = bytes.get(..end)?;
-    fast(bytes, start).filter(|(_, at)| is_end(bytes, *at)).or_else(|| slow(bytes, start))
+    // Most values that stand for yes, no and never are one digit.
+    if start + 1 == end
+        && let Some(digit) = bytes.get(start).map(|byte| byte.wrapping_sub(b'0'))
+        && digit < 10
+    {
+        return Some((f64::from(digit), end));
+    }
+    match fast(bytes, start) {
+        // What ends the line is no digit, unless it was cut.
+        Some((number, at)) if at == end || (at < end && is_blank(bytes, at)) => Some((number, at)),
+        _ => slow(bytes.get(..end)?, start),
+    }
 }
 
 /// Reads most values that stand at the end of a line, and tells where that is; `None` if it is another or none.
@@ -67,8 +77,8 @@ fn digits(bytes: &[u8], at: &mut usize, number: &mut u64) -> usize {
 }
 
 #[inline]
-fn is_end(bytes: &[u8], at: usize) -> bool {
-    bytes.get(at).is_none_or(|byte| matches!(byte, b' ' | b'\t'))
+fn is_blank(bytes: &[u8], at: usize) -> bool {
+    matches!(bytes.get(at), Some(b' ' | b'\t'))
 }
 
 /// What Go's `ParseFloat` takes, less its hexadecimal numbers: Prometheus takes those of no target.

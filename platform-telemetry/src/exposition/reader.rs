@@ -2,7 +2,7 @@
 
 use super::{
     FamilyType, Format, Limits, LineError, comment,
-    lexer::{Fault, Lexed, Lexer, Observed, Pair, Quoted, Span, Tail, fault},
+    lexer::{Fault, Lexed, Lexer, Pair, Quoted, Span, Tail, fault},
     scan,
     text::decode,
 };
@@ -121,17 +121,36 @@ impl<'a> Reader<'a> {
                 break (start, end);
             }
         };
-        let base = self.chunk_end - self.chunk.len();
-        match read_line(&mut self.lexer, self.chunk, start, end) {
-            Ok(mut entry) => {
-                match &mut entry {
-                    Entry::Sample(sample) => sample.offset = base,
-                    Entry::End => self.ended = true,
-                    _ => {}
-                }
-                Some(Ok(entry))
+        let bytes = self.chunk.as_bytes();
+        let (from, until) = trimmed(&self.lexer, bytes, start, end);
+        if bytes.get(from) == Some(&b'#') {
+            if end - start <= self.lexer.limits().line_bytes
+                && let Some(entry) = comment::read_plain(self.chunk, from, until)
+            {
+                return Some(Ok(entry));
             }
+            return Some(self.comment(start, end));
+        }
+        // Put together where it is returned: moving it costs as much as some labels.
+        match read_sample(&mut self.lexer, bytes, [start, end], [from, until]) {
+            Ok(Tail { value, timestamp }) => Some(Ok(Entry::Sample(RawSample {
+                line: self.chunk.get(from..until).unwrap_or_default(),
+                lexer: &self.lexer,
+                value,
+                timestamp,
+                head_end: from + self.lexer.head.end,
+            }))),
             Err(fault) => Some(Err(error(self.chunk, start, self.line, &fault))),
+        }
+    }
+
+    fn comment(&mut self, start: usize, end: usize) -> Result<Entry<'a, '_>, LineError> {
+        match read_line(&mut self.lexer, self.chunk, start, end) {
+            Ok(entry) => {
+                self.ended = matches!(entry, Entry::End);
+                Ok(entry)
+            }
+            Err(fault) => Err(error(self.chunk, start, self.line, &fault)),
         }
     }
 
@@ -199,7 +218,6 @@ pub(super) fn is_nothing(bytes: &[u8], start: usize, end: usize) -> bool {
 }
 
 /// Reads a line of `text` that says something.
-#[inline]
 pub(super) fn read_line<'a, 'r>(
     lexer: &'r mut Lexer,
     text: &'a str,
@@ -207,43 +225,65 @@ pub(super) fn read_line<'a, 'r>(
     end: usize,
 ) -> Lexed<Entry<'a, 'r>> {
     let bytes = text.as_bytes();
+    let (from, until) = trimmed(lexer, bytes, start, end);
+    if bytes.get(from) == Some(&b'#') {
+        check_length(lexer, start, end)?;
+        return comment::read(text, from, until, lexer.is_open());
+    }
+    let Tail { value, timestamp } = read_sample(lexer, bytes, [start, end], [from, until])?;
+    let lexer = &*lexer;
+    let line = text.get(from..until).unwrap_or_default();
+    Ok(Entry::Sample(RawSample { line, lexer, value, timestamp, head_end: from + lexer.head.end }))
+}
+
+/// The line without what may stand around it.
+#[inline]
+fn trimmed(lexer: &Lexer, bytes: &[u8], start: usize, end: usize) -> (usize, usize) {
+    if lexer.is_open() {
+        return (start, end);
+    }
+    let until = without_blanks(bytes, start, end);
+    (scan::skip_blanks(bytes, start).min(until), until)
+}
+
+#[inline]
+fn check_length(lexer: &Lexer, start: usize, end: usize) -> Lexed<()> {
     let limit = lexer.limits().line_bytes;
     if end - start > limit || end > u32::MAX as usize {
         return fault(start, format!("{} bytes are more than the limit of {limit}", end - start));
     }
-    let (mut from, mut until) = (start, end);
-    if !lexer.is_open() {
-        until = without_blanks(bytes, start, end);
-        from = scan::skip_blanks(bytes, start).min(until);
-    }
+    Ok(())
+}
+
+/// Reads a line with a sample; of its name and labels the lexer knows.
+#[inline]
+fn read_sample(
+    lexer: &mut Lexer,
+    bytes: &[u8],
+    [start, end]: [usize; 2],
+    [from, until]: [usize; 2],
+) -> Lexed<Tail> {
+    check_length(lexer, start, end)?;
     if from == until {
         return fault(from, "OpenMetrics has no empty lines");
     }
-    if bytes.get(from) == Some(&b'#') {
-        return comment::read(text, from, until, lexer.is_open());
-    }
-    let head = lexer.head(bytes, from, until)?;
-    let tail = lexer.tail(bytes, head.end, until)?;
-    let lexer = &*lexer;
-    Ok(Entry::Sample(RawSample {
-        text,
-        name: head.name,
-        labels: lexer.labels.get(..head.labels).unwrap_or_default(),
-        value: tail.value,
-        timestamp: tail.timestamp,
-        exemplar: tail.exemplar,
-        exemplar_labels: &lexer.exemplar,
-        offset: 0,
-        head_end: head.end,
-    }))
+    let line = bytes.get(from..).unwrap_or_default();
+    let read = match lexer.read_head(bytes, from, until - from) {
+        Ok(()) => lexer.read_tail(line, lexer.head.end, until - from),
+        Err(fault) => Err(fault),
+    };
+    read.map_err(|mut fault| {
+        fault.at += from;
+        fault
+    })
 }
 
 /// Reads what follows the name and labels of a line, in bytes that nobody looked at; `None` if it is not what follows them alone.
 pub(super) fn read_tail(lexer: &mut Lexer, bytes: &[u8], start: usize, end: usize) -> Option<Tail> {
     let until = if lexer.is_open() { end } else { without_blanks(bytes, start, end) };
-    let tail = lexer.tail(bytes, start, until).ok()?;
+    let tail = lexer.read_tail(bytes, start, until).ok()?;
     // Without an exemplar it is all digits and blanks.
-    let is_text = tail.exemplar.is_none() || std::str::from_utf8(bytes.get(start..until)?).is_ok();
+    let is_text = lexer.observed.is_none() || std::str::from_utf8(bytes.get(start..until)?).is_ok();
     is_text.then_some(tail)
 }
 
@@ -271,14 +311,10 @@ pub(super) fn error(text: &str, start: usize, line: usize, fault: &Fault) -> Lin
 /// A sample as it stands in the text.
 #[derive(Debug, Clone)]
 pub struct RawSample<'a, 'r> {
-    text: &'a str,
-    name: Quoted,
-    labels: &'r [Pair],
+    line: &'a str,
+    lexer: &'r Lexer,
     value: f64,
     timestamp: Option<i64>,
-    exemplar: Option<Observed>,
-    exemplar_labels: &'r [Pair],
-    offset: usize,
     head_end: usize,
 }
 
@@ -286,13 +322,13 @@ impl<'a, 'r> RawSample<'a, 'r> {
     /// The metric's name.
     #[inline]
     pub fn name(&self) -> Cow<'a, str> {
-        text_of(self.text, self.name)
+        text_of(self.line, self.lexer.head.name)
     }
 
     /// The labels in their order, less those without a value, which are none.
     #[inline]
     pub fn labels(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'a, 'r> {
-        labels(self.text, self.labels)
+        labels(self.line, self.lexer.labels.get(..self.lexer.head.labels).unwrap_or_default())
     }
 
     /// The value.
@@ -309,24 +345,24 @@ impl<'a, 'r> RawSample<'a, 'r> {
 
     /// An example of what was counted.
     pub fn exemplar(&self) -> Option<RawExemplar<'a, 'r>> {
-        self.exemplar.map(|observed| RawExemplar {
-            text: self.text,
-            labels: self.exemplar_labels,
+        self.lexer.observed.map(|observed| RawExemplar {
+            line: self.line,
+            labels: &self.lexer.exemplar,
             value: observed.value,
             timestamp: observed.timestamp,
         })
     }
 
-    /// Where in the whole text the name and labels end.
+    /// Where in the text that was read the name and labels end.
     pub(super) fn head_end(&self) -> usize {
-        self.offset + self.head_end
+        self.head_end
     }
 }
 
 /// An exemplar as it stands in the text.
 #[derive(Debug, Clone)]
 pub struct RawExemplar<'a, 'r> {
-    text: &'a str,
+    line: &'a str,
     labels: &'r [Pair],
     value: f64,
     timestamp: Option<i64>,
@@ -335,7 +371,7 @@ pub struct RawExemplar<'a, 'r> {
 impl<'a, 'r> RawExemplar<'a, 'r> {
     /// Its labels in their order: a trace, for example.
     pub fn labels(&self) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> + use<'a, 'r> {
-        labels(self.text, self.labels)
+        labels(self.line, self.labels)
     }
 
     /// What was observed.

@@ -30,6 +30,35 @@ pub(super) fn is(bytes: &[u8], at: usize, class: u8) -> bool {
     bytes.get(at).is_some_and(|byte| CLASSES[usize::from(*byte)] & class != 0)
 }
 
+/// Where letters, digits, `_` and `:` end, from `at` on.
+#[inline]
+pub(super) fn name_end(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(word) = word(bytes, at) {
+        let others = !in_names(word) & every(0x80);
+        if others != 0 {
+            return at + others.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    end_of(bytes, at, LETTER | DIGIT | COLON)
+}
+
+/// The highest bit of the bytes that may be in a metric's name.
+#[inline]
+const fn in_names(word: u64) -> u64 {
+    let ascii = word & every(0x7f);
+    let letters = between(ascii | every(0x20), b'a', b'z');
+    // `:` comes right after the digits.
+    (letters | between(ascii, b'0', b':') | between(ascii, b'_', b'_')) & !word
+}
+
+/// The highest bit of the bytes that are from `low` to `high`, of bytes that are less than 128. Other bits mean nothing.
+#[inline]
+const fn between(word: u64, low: u8, high: u8) -> u64 {
+    // No sum is carried into the next byte.
+    (word + every(0x80 - low)) & !(word + every(0x7f - high))
+}
+
 /// Where bytes of these classes end.
 #[inline]
 pub(super) fn end_of(bytes: &[u8], mut at: usize, class: u8) -> usize {
@@ -52,11 +81,11 @@ fn word(bytes: &[u8], at: usize) -> Option<u64> {
 
 /// Whether `len` bytes at both places are the same.
 #[inline]
-pub(super) fn same(bytes: &[u8], one: usize, other: usize, len: usize) -> bool {
+pub(super) fn same(one: &[u8], at: usize, other: &[u8], there: usize, len: usize) -> bool {
     let mut done = 0;
     while done < len {
-        let (Some(a), Some(b)) = (word(bytes, one + done), word(bytes, other + done)) else {
-            return bytes.get(one..one + len).is_some_and(|a| bytes.get(other..other + len) == Some(a));
+        let (Some(a), Some(b)) = (word(one, at + done), word(other, there + done)) else {
+            return one.get(at..at + len).is_some_and(|a| other.get(there..there + len) == Some(a));
         };
         let differing = a ^ b;
         if len - done < 8 {
@@ -71,12 +100,12 @@ pub(super) fn same(bytes: &[u8], one: usize, other: usize, len: usize) -> bool {
     true
 }
 
-/// How many bytes both begin with.
+/// How many bytes both begin with, by comparing so many at once.
 #[inline]
-pub(super) fn common(one: &[u8], other: &[u8]) -> usize {
-    let (blocks, _) = one.as_chunks::<64>();
-    let (others, _) = other.as_chunks::<64>();
-    let mut done = 64 * blocks.iter().zip(others).take_while(|(a, b)| a == b).count();
+pub(super) fn common<const BLOCK: usize>(one: &[u8], other: &[u8]) -> usize {
+    let (blocks, _) = one.as_chunks::<BLOCK>();
+    let (others, _) = other.as_chunks::<BLOCK>();
+    let mut done = BLOCK * blocks.iter().zip(others).take_while(|(a, b)| a == b).count();
     while let (Some(a), Some(b)) = (word(one, done), word(other, done)) {
         if a != b {
             return done + (a ^ b).trailing_zeros() as usize / 8;
@@ -135,14 +164,21 @@ mod tests {
             }
             bytes.truncate(cut);
             let shorter = before.len().min(bytes.len());
-            prop_assert_eq!(common(&before, &bytes), if at < shorter { at } else { shorter });
+            prop_assert_eq!(common::<64>(&before, &bytes), if at < shorter { at } else { shorter });
+            prop_assert_eq!(common::<16>(&before, &bytes), if at < shorter { at } else { shorter });
+        }
+
+        #[test]
+        fn names_end_as_one_by_one(bytes in proptest::collection::vec(
+            prop_oneof![4 => proptest::sample::select(b"azAZ_:09".to_vec()), 1 => any::<u8>()], 0..40), at in 0usize..45) {
+            prop_assert_eq!(name_end(&bytes, at), end_of(&bytes, at, LETTER | DIGIT | COLON));
         }
 
         #[test]
         fn sameness_is_that_of_slices(bytes in proptest::collection::vec(0u8..2, 1..60), one in 0usize..40, other in 0usize..40, len in 0usize..30) {
             let slices = bytes.get(one..one + len).zip(bytes.get(other..other + len));
             prop_assume!(slices.is_some());
-            prop_assert_eq!(same(&bytes, one, other, len), slices.is_some_and(|(a, b)| a == b));
+            prop_assert_eq!(same(&bytes, one, &bytes, other, len), slices.is_some_and(|(a, b)| a == b));
         }
     }
 }

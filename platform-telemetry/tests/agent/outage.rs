@@ -4,6 +4,7 @@ use crate::support::{Lines, PATIENCE, TestMessages, assert_complete_and_in_order
 use platform_core::{ErrorKind, telemetry::Labels};
 use platform_telemetry::{
     agent::{Agent, AgentBuilder, ForwardOptions},
+    sources::tracing_source,
     spool::SpoolOptions,
 };
 use std::{
@@ -11,6 +12,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
+use tracing_subscriber::prelude::*;
 
 /// Groups of a few messages, so that many are under way.
 fn agent(dir: &Path, sink: &Arc<TestMessages>) -> AgentBuilder {
@@ -173,4 +175,23 @@ async fn what_was_not_sent_at_the_end_is_sent_by_the_next_agent() {
     let records = sink.records();
     assert_complete_and_in_order("n", &sink.numbers()["n."], 100);
     assert!(records.iter().all(|r| r.labels.get("cluster") == Some("c")));
+}
+
+#[tokio::test]
+async fn what_is_said_while_it_sends_does_not_come_back() {
+    let (layer, source) = tracing_source(64);
+    let _guard = tracing_subscriber::registry().with(layer).set_default();
+    let dir = tempfile::tempdir().unwrap();
+    let sink = TestMessages::new();
+    sink.down(ErrorKind::Unavailable);
+    tracing::info!("once");
+    let agent = agent(dir.path(), &sink).source(Arc::new(source)).start().await.unwrap();
+    eventually("it is seen to be down", || agent.stats().forward.retries >= 3).await;
+    sink.up();
+    eventually("the event is sent", || sink.len() == 1).await;
+    // The test's sink logs at every send: would that come back, it would go on for ever.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    agent.shutdown(PATIENCE).await.unwrap();
+    let bodies: Vec<String> = sink.records().into_iter().map(|record| record.body).collect();
+    assert_eq!(bodies, ["once"]);
 }
