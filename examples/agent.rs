@@ -27,7 +27,7 @@ use platform_telemetry::{
     agent::{Agent, AgentBuilder},
     exposer::Exposer,
     kafka::{Compression, Kafka, KafkaSink},
-    sources::{ClusterScrapeSource, FileTail, LogFormat, PodMetadata, StartAt},
+    sources::{ClusterScrapeSource, FileTail, PodMetadata},
     spool::{SpoolOptions, WhenFull},
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -130,20 +130,12 @@ fn sources(
         }
         known = Some(metadata);
     }
-    let tail = &settings.tail;
-    if !tail.paths.is_empty() {
-        let mut files = FileTail::builder(tail.paths.iter().cloned())
-            .exclude(tail.exclude.iter().cloned())
-            .checkpoint(&tail.checkpoint)
-            .line_limit(tail.max_line_bytes)
-            .start_at(StartAt::Beginning)
-            .format(LogFormat::Detect);
-        if let Some(multiline) = &tail.multiline {
-            files = files.multiline(multiline.clone());
-        }
-        if let Some(metadata) = known {
-            files = files.metadata(metadata);
-        }
+    if !settings.tail.paths.is_empty() {
+        let files = FileTail::of_settings(&settings.tail);
+        let files = match known {
+            Some(metadata) => files.metadata(metadata),
+            None => files,
+        };
         builder = builder.source(Arc::new(files.build()?));
     }
     Ok((builder, watching))
