@@ -45,7 +45,7 @@ fn fast(bytes: &[u8], start: usize) -> Option<(f64, usize)> {
     if whole + fraction == 0 || whole + fraction > 19 || mantissa > 1 << 53 {
         return None;
     }
-    let mut exponent = 0;
+    let mut exponent = 0i64;
     if bytes.get(at).is_some_and(|byte| byte | 0x20 == b'e') {
         at += 1;
         let minus = bytes.get(at) == Some(&b'-');
@@ -55,9 +55,9 @@ fn fast(bytes: &[u8], start: usize) -> Option<(f64, usize)> {
         if !(1..=2).contains(&digits(bytes, &mut at, &mut power)) {
             return None;
         }
-        exponent = if minus { -(power as i64) } else { power as i64 };
+        exponent = if minus { -power.cast_signed() } else { power.cast_signed() };
     }
-    let exponent = exponent - fraction as i64;
+    let exponent = exponent - fraction.cast_signed() as i64;
     let power = POWERS.get(exponent.unsigned_abs() as usize)?;
     let number = if exponent < 0 { mantissa as f64 / power } else { mantissa as f64 * power };
     Some((if negative { -number } else { number }, at))
@@ -111,7 +111,7 @@ pub(super) fn millis(bytes: &[u8], start: usize, end: usize) -> Option<(i64, usi
 /// Reads seconds as OpenMetrics has them, in milliseconds, and as Prometheus cuts them off.
 pub(super) fn seconds(bytes: &[u8], start: usize, end: usize) -> Option<(i64, usize)> {
     let (seconds, at) = value(bytes, start, end)?;
-    seconds.is_finite().then(|| ((seconds * 1000.0) as i64, at))
+    seconds.is_finite().then_some(((seconds * 1000.0) as i64, at))
 }
 
 #[cfg(test)]
