@@ -1,5 +1,7 @@
 //! Values and timestamps.
 
+use super::scan;
+
 /// Powers of ten that are exact.
 const POWERS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
@@ -26,6 +28,9 @@ pub(super) fn value(bytes: &[u8], start: usize, end: usize) -> Option<(f64, usiz
 /// Reads most values that stand at the end of a line, and tells where that is; `None` if it is another or none.
 #[inline]
 pub(super) fn last_value(bytes: &[u8], start: usize) -> Option<(f64, usize)> {
+    if let Some([digit @ b'0'..=b'9', b'\n']) = bytes.get(start..start + 2) {
+        return Some((f64::from(digit - b'0'), start + 1));
+    }
     fast(bytes, start).filter(|(_, at)| bytes.get(*at) == Some(&b'\n'))
 }
 
@@ -66,7 +71,17 @@ fn fast(bytes: &[u8], start: usize) -> Option<(f64, usize)> {
 /// Adds digits to a number, which wraps around, and tells how many there were.
 #[inline]
 fn digits(bytes: &[u8], at: &mut usize, number: &mut u64) -> usize {
+    const TENS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
     let start = *at;
+    // Eight at once: how many there are is not known before, and guessing wrong costs more than reading them.
+    if let Some((value, count)) = scan::digits(bytes, start) {
+        let tens = TENS.get(count).copied().unwrap_or_default();
+        *number = number.wrapping_mul(tens).wrapping_add(value);
+        *at += count;
+        if count < TENS.len() - 1 {
+            return count;
+        }
+    }
     while let Some(digit) = bytes.get(*at).map(|byte| byte.wrapping_sub(b'0'))
         && digit < 10
     {
