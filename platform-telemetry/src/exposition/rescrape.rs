@@ -179,7 +179,7 @@ impl<S> Rescrape<S> {
         let mut lines = self.lines.iter_mut();
         loop {
             let (Some(old), Some(new)) = (before.get(at.old..), text.get(at.new..)) else { return at };
-            let mut same = scan::common::<64>(old, new);
+            let mut same = scan::common::<32>(old, new);
             let line = loop {
                 let Some(line) = lines.next() else { return at };
                 let len = line.len();

@@ -183,7 +183,7 @@ mod tests {
             }
             bytes.truncate(cut);
             let shorter = before.len().min(bytes.len());
-            prop_assert_eq!(common::<64>(&before, &bytes), if at < shorter { at } else { shorter });
+            prop_assert_eq!(common::<32>(&before, &bytes), if at < shorter { at } else { shorter });
             prop_assert_eq!(common::<16>(&before, &bytes), if at < shorter { at } else { shorter });
         }
 
