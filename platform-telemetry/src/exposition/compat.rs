@@ -4,10 +4,7 @@
 //! is told.
 
 use super::{FamilyType, Scrape};
-use platform_core::{
-    clock::Timestamp,
-    telemetry::{Labels, Sample},
-};
+use platform_core::telemetry::{Labels, Sample};
 use prometheus_parse::{HistogramCount, SummaryCount, Value};
 use std::{collections::HashMap, io, sync::Arc};
 
