@@ -67,11 +67,7 @@ pub(super) fn read(text: &str, start: usize, end: usize, open: bool) -> Lexed<En
         return fault(at, "this is none of HELP, TYPE, UNIT and EOF");
     }
     at = keyword_end;
-    if open {
-        at += 1
-    } else {
-        at = scan::skip_blanks(bytes, at)
-    }
+    at = if open { at + 1 } else { scan::skip_blanks(bytes, at) };
     let at = at.min(end);
     let (family, after) = family(text, at, end)?;
     let rest = text.get(after..end).unwrap_or_default();

@@ -4,10 +4,7 @@
 //! is told.
 
 use super::{FamilyType, Scrape};
-use platform_core::{
-    clock::Timestamp,
-    telemetry::{Labels, Sample},
-};
+use platform_core::telemetry::{Labels, Sample};
 use prometheus_parse::{HistogramCount, SummaryCount, Value};
 use std::{collections::HashMap, io, sync::Arc};
 
@@ -51,7 +48,7 @@ pub fn convert(scrape: &Scrape) -> io::Result<Converted> {
             |metric: &str, value| prometheus_parse::Sample { metric: metric.to_owned(), value, ..made };
         match part.role {
             Role::Whole(FamilyType::Counter) => {
-                samples.push(sample(&part.sample.metric, Value::Counter(count)))
+                samples.push(sample(&part.sample.metric, Value::Counter(count)));
             }
             Role::Whole(FamilyType::Gauge | FamilyType::Info | FamilyType::StateSet) => {
                 samples.push(sample(&part.sample.metric, Value::Gauge(count)));

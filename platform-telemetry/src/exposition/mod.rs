@@ -188,4 +188,5 @@ fn stored(names: &mut HashMap<Arc<str>, MetricKind>, name: &str) -> Arc<str> {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp)] // Values are read, not computed.
 mod tests;

@@ -1,5 +1,7 @@
 //! Values and timestamps.
 
+use super::scan;
+
 /// Powers of ten that are exact.
 const POWERS: [f64; 23] = [
     1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18,
@@ -26,6 +28,9 @@ pub(super) fn value(bytes: &[u8], start: usize, end: usize) -> Option<(f64, usiz
 /// Reads most values that stand at the end of a line, and tells where that is; `None` if it is another or none.
 #[inline]
 pub(super) fn last_value(bytes: &[u8], start: usize) -> Option<(f64, usize)> {
+    if let Some([digit @ b'0'..=b'9', b'\n']) = bytes.get(start..start + 2) {
+        return Some((f64::from(digit - b'0'), start + 1));
+    }
     fast(bytes, start).filter(|(_, at)| bytes.get(*at) == Some(&b'\n'))
 }
 
@@ -45,7 +50,7 @@ fn fast(bytes: &[u8], start: usize) -> Option<(f64, usize)> {
     if whole + fraction == 0 || whole + fraction > 19 || mantissa > 1 << 53 {
         return None;
     }
-    let mut exponent = 0;
+    let mut exponent = 0i64;
     if bytes.get(at).is_some_and(|byte| byte | 0x20 == b'e') {
         at += 1;
         let minus = bytes.get(at) == Some(&b'-');
@@ -55,9 +60,9 @@ fn fast(bytes: &[u8], start: usize) -> Option<(f64, usize)> {
         if !(1..=2).contains(&digits(bytes, &mut at, &mut power)) {
             return None;
         }
-        exponent = if minus { -(power as i64) } else { power as i64 };
+        exponent = if minus { -power.cast_signed() } else { power.cast_signed() };
     }
-    let exponent = exponent - fraction as i64;
+    let exponent = exponent - fraction.cast_signed() as i64;
     let power = POWERS.get(exponent.unsigned_abs() as usize)?;
     let number = if exponent < 0 { mantissa as f64 / power } else { mantissa as f64 * power };
     Some((if negative { -number } else { number }, at))
@@ -66,7 +71,17 @@ fn fast(bytes: &[u8], start: usize) -> Option<(f64, usize)> {
 /// Adds digits to a number, which wraps around, and tells how many there were.
 #[inline]
 fn digits(bytes: &[u8], at: &mut usize, number: &mut u64) -> usize {
+    const TENS: [u64; 9] = [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
     let start = *at;
+    // Eight at once: how many there are is not known before, and guessing wrong costs more than reading them.
+    if let Some((value, count)) = scan::digits(bytes, start) {
+        let tens = TENS.get(count).copied().unwrap_or_default();
+        *number = number.wrapping_mul(tens).wrapping_add(value);
+        *at += count;
+        if count < TENS.len() - 1 {
+            return count;
+        }
+    }
     while let Some(digit) = bytes.get(*at).map(|byte| byte.wrapping_sub(b'0'))
         && digit < 10
     {
@@ -111,7 +126,7 @@ pub(super) fn millis(bytes: &[u8], start: usize, end: usize) -> Option<(i64, usi
 /// Reads seconds as OpenMetrics has them, in milliseconds, and as Prometheus cuts them off.
 pub(super) fn seconds(bytes: &[u8], start: usize, end: usize) -> Option<(i64, usize)> {
     let (seconds, at) = value(bytes, start, end)?;
-    seconds.is_finite().then(|| ((seconds * 1000.0) as i64, at))
+    seconds.is_finite().then_some(((seconds * 1000.0) as i64, at))
 }
 
 #[cfg(test)]

@@ -122,7 +122,7 @@ pub struct Reread {
 }
 
 /// Where the texts are no longer alike.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Aligned {
     line: usize,
     sample: usize,
@@ -179,7 +179,7 @@ impl<S> Rescrape<S> {
         let mut lines = self.lines.iter_mut();
         loop {
             let (Some(old), Some(new)) = (before.get(at.old..), text.get(at.new..)) else { return at };
-            let mut same = scan::common::<64>(old, new);
+            let mut same = scan::common::<32>(old, new);
             let line = loop {
                 let Some(line) = lines.next() else { return at };
                 let len = line.len();
@@ -336,26 +336,23 @@ impl<S> Rescrape<S> {
                 let told = open || matches!(line.get(head.wrapping_sub(1)), Some(b' ' | b'\t' | b'}'));
                 let what = if told && is_whole { What::Sample } else { What::Closed };
                 let known = line.get(..head).filter(|_| told).and_then(|head| old.take(head));
-                let held = match known {
-                    Some(held) => {
-                        reread.series_changed |= held.timestamp.is_some() != sample.timestamp().is_some();
-                        Held { value: sample.value(), timestamp: sample.timestamp(), ..held }
-                    }
-                    None => {
-                        reread.series_changed = true;
-                        let name = sample.name();
-                        let metric = self.names.get(&*name).cloned().unwrap_or_else(|| {
-                            let name: Arc<str> = name.into();
-                            self.names.insert(Arc::clone(&name));
-                            name
-                        });
-                        Held {
-                            of: make(&sample),
-                            metric,
-                            kind: MetricKind::Unknown,
-                            value: sample.value(),
-                            timestamp: sample.timestamp(),
-                        }
+                let held = if let Some(held) = known {
+                    reread.series_changed |= held.timestamp.is_some() != sample.timestamp().is_some();
+                    Held { value: sample.value(), timestamp: sample.timestamp(), ..held }
+                } else {
+                    reread.series_changed = true;
+                    let name = sample.name();
+                    let metric = self.names.get(&*name).cloned().unwrap_or_else(|| {
+                        let name: Arc<str> = name.into();
+                        self.names.insert(Arc::clone(&name));
+                        name
+                    });
+                    Held {
+                        of: make(&sample),
+                        metric,
+                        kind: MetricKind::Unknown,
+                        value: sample.value(),
+                        timestamp: sample.timestamp(),
                     }
                 };
                 self.series.push(held);

@@ -116,6 +116,25 @@ pub(super) fn common<const BLOCK: usize>(one: &[u8], other: &[u8]) -> usize {
     done + rest.take_while(|(a, b)| a == b).count()
 }
 
+/// The number that up to eight digits are, and how many they are; `None` near the end of the bytes.
+#[inline]
+pub(super) fn digits(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
+    const PAIRS: u64 = 0x0000_00ff_0000_00ff;
+    let word = word(bytes, at)?;
+    let others = (!between(word & every(0x7f), b'0', b'9') | word) & every(0x80);
+    let count = others.trailing_zeros() / 8;
+    if count == 0 {
+        return Some((0, 0));
+    }
+    // As if zeros stood before them.
+    let word = (word ^ every(b'0')) << (64 - 8 * count);
+    // Neighbours become pairs, pairs fours, and fours all.
+    let pairs = word.wrapping_mul(10).wrapping_add(word >> 8);
+    let upper = (pairs & PAIRS).wrapping_mul(0x000f_4240_0000_0064);
+    let lower = (pairs >> 16 & PAIRS).wrapping_mul(0x0000_2710_0000_0001);
+    Some((upper.wrapping_add(lower) >> 32, count as usize))
+}
+
 /// The first `"` or `\` from `at` on.
 #[inline]
 pub(super) fn quote_or_escape(bytes: &[u8], mut at: usize) -> Option<usize> {
@@ -164,7 +183,7 @@ mod tests {
             }
             bytes.truncate(cut);
             let shorter = before.len().min(bytes.len());
-            prop_assert_eq!(common::<64>(&before, &bytes), if at < shorter { at } else { shorter });
+            prop_assert_eq!(common::<32>(&before, &bytes), if at < shorter { at } else { shorter });
             prop_assert_eq!(common::<16>(&before, &bytes), if at < shorter { at } else { shorter });
         }
 
@@ -172,6 +191,12 @@ mod tests {
         fn names_end_as_one_by_one(bytes in proptest::collection::vec(
             prop_oneof![4 => proptest::sample::select(b"azAZ_:09".to_vec()), 1 => any::<u8>()], 0..40), at in 0usize..45) {
             prop_assert_eq!(name_end(&bytes, at), end_of(&bytes, at, LETTER | DIGIT | COLON));
+        }
+
+        #[test]
+        fn digits_are_read_as_by_the_library(text in "[0-9]{0,9}[^0-9]{9}") {
+            let count = text.bytes().take_while(u8::is_ascii_digit).count().min(8);
+            prop_assert_eq!(digits(text.as_bytes(), 0), Some((text[..count].parse().unwrap_or(0), count)));
         }
 
         #[test]

@@ -1,5 +1,6 @@
 use super::*;
 use crate::exposition::{Format, Limits, parse};
+use platform_core::clock::Timestamp;
 use proptest::prelude::*;
 use std::{collections::BTreeSet, fmt::Write};
 

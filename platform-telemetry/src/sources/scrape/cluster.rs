@@ -20,7 +20,13 @@ use platform_core::{
     telemetry::{Batch, Emitter, Labels, Sample, TelemetrySource},
 };
 use serde_json::Value;
-use std::{cell::RefCell, collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::{HashMap, hash_map::Entry},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -76,7 +82,7 @@ struct Tracked {
     target: Arc<PodTarget>,
     due: Instant,
     /// Away while it is scraped.
-    history: Option<History>,
+    history: Option<Box<History>>,
     /// It is no more, or is something else now.
     gone: bool,
 }
@@ -84,7 +90,7 @@ struct Tracked {
 /// What has been waited for.
 enum Done {
     Listed(Result<(Vec<Value>, Vec<Value>)>),
-    Scraped { key: String, history: History, samples: Vec<Sample> },
+    Scraped { key: String, history: Box<History>, samples: Vec<Sample> },
 }
 
 impl ClusterScrapeSource {
@@ -235,25 +241,22 @@ impl ClusterScrapeSource {
         });
         for (key, target) in found {
             // What is something else now begins when the scrape under way has ended.
-            if !state.targets.contains_key(&key) {
+            if let Entry::Vacant(place) = state.targets.entry(key) {
                 let interval = target.interval.unwrap_or(self.interval);
-                let history = History::new(Reading {
+                let history = Box::new(History::new(Reading {
                     limits: self.limits,
                     strict: false,
                     labels: target.labels.clone(),
                     honor_labels: target.honor_labels,
-                });
-                let due = now + history::delay(&key, interval, at);
-                state.targets.insert(
-                    key,
-                    Tracked { target: Arc::new(target), due, history: Some(history), gone: false },
-                );
+                }));
+                let due = now + history::delay(place.key(), interval, at);
+                place.insert(Tracked { target: Arc::new(target), due, history: Some(history), gone: false });
             }
         }
         ends
     }
 
-    async fn scrape(&self, key: String, target: Arc<PodTarget>, mut history: History) -> Done {
+    async fn scrape(&self, key: String, target: Arc<PodTarget>, mut history: Box<History>) -> Done {
         let at = self.clock.now();
         let started = std::time::Instant::now();
         let request = target.request.clone().accept(ACCEPT_TEXT);

@@ -70,7 +70,7 @@ impl History {
     ) -> Vec<Sample> {
         let outcome = answer.and_then(|(format, body)| self.read(format, body));
         let first_error = self.scrapes.errors().into_iter().next().filter(|_| outcome.is_ok());
-        self.note(target, &outcome, first_error);
+        self.note(target, &outcome, first_error.as_ref());
         let Ok(mut changed) = outcome else {
             self.ended = true;
             let mut samples = self.staleness.advance(&[], at);
@@ -122,7 +122,7 @@ impl History {
         }
         let (labels, honor_labels) = (&self.reading.labels, self.reading.honor_labels);
         let reread = self.scrapes.read(body, |raw| {
-            let labels = label(raw.labels().collect(), labels, honor_labels);
+            let labels = label(&raw.labels().collect(), labels, honor_labels);
             Stored { all: labels.clone(), labels, more: None }
         });
         if self.scrapes.over_limit() {
@@ -168,9 +168,9 @@ impl History {
     }
 
     /// Tells what changed: a target that stays down is told once.
-    fn note(&mut self, target: &impl fmt::Display, outcome: &Result<bool>, malformed: Option<LineError>) {
+    fn note(&mut self, target: &impl fmt::Display, outcome: &Result<bool>, malformed: Option<&LineError>) {
         let problem = outcome.as_ref().err().map(ToString::to_string);
-        let problem = problem.or_else(|| malformed.as_ref().map(ToString::to_string));
+        let problem = problem.or_else(|| malformed.map(ToString::to_string));
         if problem == self.problem {
             return;
         }
@@ -187,9 +187,9 @@ impl History {
 }
 
 /// The labels of a scraped sample with the target's.
-fn label(own: Labels, labels: &Labels, honor_labels: bool) -> Labels {
+fn label(own: &Labels, labels: &Labels, honor_labels: bool) -> Labels {
     if honor_labels {
-        return labels.with(&own);
+        return labels.with(own);
     }
     if labels.iter().all(|(name, _)| own.get(name).is_none()) {
         return own.with(labels);
@@ -251,9 +251,9 @@ mod tests {
     fn labels_in_conflict_are_exported() {
         let target = Labels::from_iter([("instance", "a:1"), ("job", "web")]);
         let own = Labels::from_iter([("job", "inner"), ("code", "200")]);
-        let ours = label(own.clone(), &target, false);
+        let ours = label(&own, &target, false);
         assert_eq!(ours.to_string(), r#"{code="200",exported_job="inner",instance="a:1",job="web"}"#);
-        assert_eq!(label(own, &target, true).get("job"), Some("inner"));
+        assert_eq!(label(&own, &target, true).get("job"), Some("inner"));
     }
 
     #[test]

@@ -146,7 +146,10 @@ impl ServiceSelector {
         let ports = service.pointer("/spec/ports")?.as_array()?;
         let port = ports.iter().find(|port| {
             port.get("name").and_then(Value::as_str) == Some(&self.endpoint.port)
-                || port.get("port").is_some_and(|number| number.to_string() == self.endpoint.port)
+                || port
+                    .get("port")
+                    .and_then(Value::as_u64)
+                    .is_some_and(|number| Ok(number) == self.endpoint.port.parse())
         })?;
         let port = match port.get("targetPort") {
             Some(Value::String(name)) => name.clone(),
