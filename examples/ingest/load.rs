@@ -29,7 +29,7 @@ impl Load {
         let mut body = format!("request {number} took {} ms ", number % 997);
         let missing = self.size.saturating_sub(body.len());
         body.extend("the quick brown fox jumps over the lazy dog ".chars().cycle().take(missing));
-        let severity = if number % 100 == 0 { Severity::Warn } else { Severity::Info };
+        let severity = if number.is_multiple_of(100) { Severity::Warn } else { Severity::Info };
         LogRecord { timestamp: SystemClock.now(), severity, body, labels: labels.clone() }
     }
 }

@@ -48,6 +48,17 @@ pub(crate) fn unpoisoned<T>(locked: LockResult<T>) -> T {
     locked.unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A directory that is this process's.
+#[derive(Debug)]
+pub(crate) struct Claim(File);
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a child that is just being started has it open too until it runs its program.
+        let _ = self.0.unlock();
+    }
+}
+
 /// What a directory is, as a file in it says.
 #[derive(Debug)]
 pub(crate) struct DirectoryKind {
@@ -60,9 +71,9 @@ pub(crate) struct DirectoryKind {
 }
 
 impl DirectoryKind {
-    /// Claims `path` for this process as long as the file is open. The directory is created if it is missing, and made one of this kind
+    /// Claims `path` for this process as long as the claim lives. The directory is created if it is missing, and made one of this kind
     /// if it is empty; one with other files is refused.
-    pub(crate) fn claim(&self, path: &Path) -> Result<File> {
+    pub(crate) fn claim(&self, path: &Path) -> Result<Claim> {
         fs::create_dir_all(path).map_err(|e| io(e, "create", path))?;
         let is_new = match self.version(path)? {
             Some(version) if version == self.version => false,
@@ -124,7 +135,7 @@ impl DirectoryKind {
         Ok(())
     }
 
-    fn lock(&self, path: &Path) -> Result<File> {
+    fn lock(&self, path: &Path) -> Result<Claim> {
         let lock_path = path.join(LOCK);
         let failed = |e| io(e, "lock", &lock_path);
         let mut file = OpenOptions::new()
@@ -154,7 +165,7 @@ impl DirectoryKind {
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(line.as_bytes()))
             .map_err(failed)?;
-        Ok(file)
+        Ok(Claim(file))
     }
 
     fn write_marker(&self, path: &Path) -> Result<()> {

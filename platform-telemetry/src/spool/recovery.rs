@@ -28,7 +28,7 @@ pub(super) struct Opened {
 }
 
 pub(super) fn open(dir: &Path, options: SpoolOptions) -> Result<Opened> {
-    let lock = KIND.claim(dir)?;
+    let claim = KIND.claim(dir)?;
     let (committed_file, committed) = CommittedFile::open(dir)?;
     let counters = Counters::default();
     let mut segments = segment::list(dir)?;
@@ -80,7 +80,7 @@ pub(super) fn open(dir: &Path, options: SpoolOptions) -> Result<Opened> {
         committed: Mutex::new(committed_file),
         pool: Arc::default(),
         counters,
-        _lock: lock,
+        _claim: claim,
     };
     // What a crash kept from being deleted.
     if let Err(error) = shared.commit(committed) {

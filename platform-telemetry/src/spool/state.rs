@@ -6,11 +6,10 @@ use super::{
     records::{CHUNK_BYTES, Chunk, Pool},
     segment::Segment,
 };
-use crate::files::unpoisoned;
+use crate::files::{Claim, unpoisoned};
 use platform_core::{Error, ErrorKind, Result};
 use std::{
     collections::VecDeque,
-    fs::File,
     path::PathBuf,
     sync::{
         Arc, Condvar, Mutex, MutexGuard,
@@ -37,7 +36,7 @@ pub(super) struct Shared {
     pub(super) pool: Arc<Pool>,
     pub(super) counters: Counters,
     /// Locked as long as it is open.
-    pub(super) _lock: File,
+    pub(super) _claim: Claim,
 }
 
 #[derive(Debug, Default)]

@@ -9,10 +9,10 @@
 //! ```
 
 use super::fault;
-use crate::files::DirectoryKind;
+use crate::files::{Claim, DirectoryKind};
 use platform_core::Result;
 use std::{
-    fs::{self, File},
+    fs,
     io::ErrorKind as IoErrorKind,
     path::{Path, PathBuf},
 };
@@ -24,15 +24,13 @@ const KIND: DirectoryKind =
 #[derive(Debug)]
 pub(super) struct StoreDirectory {
     path: PathBuf,
-    /// Locked as long as it is open.
-    _lock: File,
+    _claim: Claim,
 }
 
 impl StoreDirectory {
     /// Claims `path`, which is created if it is missing, and made a store if it is empty.
     pub(super) fn claim(path: &Path) -> Result<Self> {
-        let lock = KIND.claim(path)?;
-        let this = Self { path: path.to_owned(), _lock: lock };
+        let this = Self { path: path.to_owned(), _claim: KIND.claim(path)? };
         let partitions = this.partitions();
         fs::create_dir_all(&partitions).map_err(|e| fault::io(e, "create", &partitions))?;
         fault::sync_parent(&partitions)?;
