@@ -9,10 +9,7 @@ use crate::ingest::{Destination, Event, EventBatch, Outcome, Route};
 use ::elasticsearch::http::Method;
 use async_trait::async_trait;
 use jiff::civil::Date;
-use platform_core::{
-    Result,
-    telemetry::document::{Signal, daily_index, data_stream},
-};
+use platform_core::{Result, telemetry::document::Signal};
 use std::{fmt, time::Duration};
 
 /// Configures an [`ElasticsearchDestination`].
@@ -93,14 +90,23 @@ impl ElasticsearchDestination {
     pub fn schema(&self) -> &Schema {
         &self.schema
     }
+}
 
-    /// Where the documents of a route go: a data stream, or the index of the day.
-    fn push_index(&self, route: &Route, timestamp: i64, out: &mut Vec<u8>) {
-        if self.schema.features.data_streams {
-            out.extend_from_slice(data_stream(route.signal, &route.environment).as_bytes());
-        } else {
-            out.extend_from_slice(daily_index(route.signal, &route.environment, day(timestamp)).as_bytes());
-        }
+/// Where the documents of a route go: a data stream, or the index of the day. It is written for every event, so nothing is allocated.
+fn push_index(route: &Route, day: Option<Date>, out: &mut Vec<u8>) {
+    for part in [route.signal.as_str(), "-", route.signal.dataset(), "-", &route.environment] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    if let Some(day) = day {
+        let (year, month, day) =
+            (day.year().unsigned_abs(), day.month().unsigned_abs(), day.day().unsigned_abs());
+        let digit = |number: u16, power: u16| b'0' + (number / power % 10) as u8;
+        let two = |number: u8| [digit(number.into(), 10), digit(number.into(), 1)];
+        let ([m, n], [d, e]) = (two(month), two(day));
+        let year = [1000, 100, 10, 1].map(|power| digit(year, power));
+        out.push(b'-');
+        out.extend_from_slice(&year);
+        out.extend_from_slice(&[b'.', m, n, b'.', d, e]);
     }
 }
 
@@ -125,8 +131,9 @@ impl Destination for ElasticsearchDestination {
     }
 
     fn frame(&self, event: &Event<'_>, out: &mut Vec<u8>) {
+        let day = (!self.schema.features.data_streams).then(|| day(event.timestamp));
         out.extend_from_slice(b"{\"create\":{\"_index\":\"");
-        self.push_index(event.route, event.timestamp, out);
+        push_index(event.route, day, out);
         if event.route.signal == Signal::Logs || !self.schema.features.data_streams {
             out.extend_from_slice(b"\",\"_id\":\"");
             out.extend_from_slice(&event.id.digits());
@@ -144,5 +151,29 @@ impl Destination for ElasticsearchDestination {
             200..=299 => answer::outcomes(&answer.body),
             _ => Err(answer.failure().operation("write to").subject("Elasticsearch")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use platform_core::telemetry::document::{daily_index, data_stream};
+
+    #[test]
+    fn indexes_are_called_as_documents_say() {
+        for topic in ["testing.logs.v1", "a-b.metrics.v1"] {
+            let route = Route::of_topic(topic).unwrap();
+            let named = |day| {
+                let mut out = Vec::new();
+                push_index(&route, day, &mut out);
+                String::from_utf8(out).unwrap()
+            };
+            assert_eq!(named(None), data_stream(route.signal, &route.environment));
+            for millis in [0, 1_764_108_000_123, 253_402_300_799_000] {
+                let day = day(millis);
+                assert_eq!(named(Some(day)), daily_index(route.signal, &route.environment, day));
+            }
+        }
+        assert_eq!(day(1_764_108_000_123), jiff::civil::date(2025, 11, 25));
     }
 }

@@ -206,8 +206,9 @@ pub(super) struct Building {
 }
 
 impl Building {
-    pub(super) fn with_capacity(bytes: usize) -> Self {
-        Self { bytes: Vec::with_capacity(bytes), ..Self::default() }
+    /// Fills a buffer, which is empty and mostly large enough.
+    pub(super) fn within(buffer: Vec<u8>) -> Self {
+        Self { bytes: buffer, ..Self::default() }
     }
 
     pub(super) fn len(&self) -> usize {

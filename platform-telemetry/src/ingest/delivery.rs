@@ -2,6 +2,7 @@
 
 use super::{
     batch::EventBatch,
+    buffers::Buffers,
     dead_letters::{DeadLetterSink, Rejected},
     destination::{Destination, Outcome},
     partition::{Counts, add},
@@ -13,7 +14,7 @@ use crate::pipeline::full_jitter;
 use platform_core::{Error, ErrorKind, Result};
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -29,6 +30,7 @@ pub(super) struct Delivery {
     pub(super) dead_letters: DeadLetterSink,
     pub(super) throttle: Throttle,
     pub(super) room: Arc<Room>,
+    pub(super) buffers: Arc<Buffers>,
     pub(super) write_timeout: Duration,
     pub(super) abandon: CancellationToken,
     pub(super) state: Health,
@@ -38,26 +40,50 @@ pub(super) struct Delivery {
 #[derive(Debug, Default)]
 pub(super) struct Health {
     pub(super) retries: AtomicU64,
-    trouble: Mutex<Option<String>>,
+    trouble: Mutex<Trouble>,
 }
 
+#[derive(Debug, Default)]
+struct Trouble {
+    outages: usize,
+    why: String,
+}
+
+/// Lasts from the first failure of something until it goes on.
+struct Outage<'a>(&'a Health);
+
 impl Health {
-    /// Why nothing is taken now, if that is so.
+    /// Why something is not taken now, if that is so: what failed last.
     pub(super) fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let trouble = self.lock();
+        (trouble.outages > 0).then(|| trouble.why.clone())
     }
 
-    fn is_well(&self, destination: &str) {
-        if self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take().is_some() {
-            tracing::info!(destination, "takes events again");
-        }
-    }
-
-    fn is_ill(&self, destination: &str, why: &str) {
+    /// Something failed, and will be tried again. It is told once, however much fails.
+    fn fails<'a>(&'a self, outage: &mut Option<Outage<'a>>, what: &str, why: String) {
         self.retries.fetch_add(1, Ordering::Relaxed);
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        if trouble.replace(why.to_owned()).is_none() {
-            tracing::warn!(destination, why, "does not take events; trying again until it does");
+        let mut trouble = self.lock();
+        if outage.is_none() {
+            trouble.outages += 1;
+            *outage = Some(Outage(self));
+            if trouble.outages == 1 {
+                tracing::warn!(what, why, "events are not taken; trying again until they are");
+            }
+        }
+        trouble.why = why;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Trouble> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Outage<'_> {
+    fn drop(&mut self) {
+        let mut trouble = self.0.lock();
+        trouble.outages -= 1;
+        if trouble.outages == 0 {
+            tracing::info!("all events are taken again");
         }
     }
 }
@@ -75,6 +101,7 @@ impl Delivery {
 
     async fn complete(self: Arc<Self>, work: Work) {
         let _room = Taken { room: &self.room, bytes: work.bytes };
+        let bytes = work.events.bytes();
         let delivered = async {
             self.bury(work.rejected).await;
             self.deliver(work.events).await;
@@ -83,9 +110,11 @@ impl Delivery {
             () = delivered => work.segments.iter().for_each(|(partition, segment)| partition.finish(*segment)),
             () = self.abandon.cancelled() => {}
         }
+        self.buffers.give_back(bytes);
     }
 
     async fn deliver(&self, events: EventBatch) {
+        let mut outage = None;
         let mut parts = vec![events];
         while let Some(mut left) = parts.pop() {
             let mut attempt = 0;
@@ -97,11 +126,8 @@ impl Delivery {
                     Ok(outcomes) => {
                         let before = left.len();
                         let (again, why) = self.account(&left, outcomes).await;
-                        let Some(why) = why else {
-                            self.state.is_well(self.destination.name());
-                            break;
-                        };
-                        self.state.is_ill(self.destination.name(), &why);
+                        let Some(why) = why else { break };
+                        self.state.fails(&mut outage, self.destination.name(), why);
                         left = left.only(&again);
                         attempt = if left.len() < before { 0 } else { attempt + 1 };
                         tokio::time::sleep(full_jitter(FIRST_WAIT, LONGEST_WAIT, attempt)).await;
@@ -116,7 +142,7 @@ impl Delivery {
                         left = left.part(0..middle);
                     }
                     Err(error) => {
-                        self.state.is_ill(self.destination.name(), &error.to_string());
+                        self.state.fails(&mut outage, self.destination.name(), error.to_string());
                         let wait = full_jitter(FIRST_WAIT, LONGEST_WAIT, attempt);
                         attempt += 1;
                         tokio::time::sleep(wait.max(error.requested_wait().unwrap_or_default())).await;
@@ -169,13 +195,12 @@ impl Delivery {
         if rejected.is_empty() {
             return;
         }
-        let mut attempt = 0;
+        let (mut attempt, mut outage) = (0, None);
         while let Err(error) = self.dead_letters.send(&rejected).await {
-            self.state.is_ill("dead letters", &error.to_string());
+            self.state.fails(&mut outage, "dead letters", error.to_string());
             tokio::time::sleep(full_jitter(FIRST_WAIT, LONGEST_WAIT, attempt)).await;
             attempt += 1;
         }
-        self.state.is_well("dead letters");
         for letter in &rejected {
             tracing::debug!(topic = %letter.partition.topic, offset = letter.offset, refusal = %letter.refusal, "dead letter");
             add(&letter.partition.counts.dead_lettered, 1);

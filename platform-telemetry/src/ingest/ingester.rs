@@ -2,6 +2,7 @@
 
 use super::{
     batch::Event,
+    buffers::Buffers,
     dead_letters::DeadLetterSink,
     delivery::{Delivery, Health},
     destination::Destination,
@@ -56,7 +57,7 @@ impl Ingester {
             environments: Vec::new(),
             dead_letters: None,
             filter: None,
-            in_flight_bytes: 48 << 20,
+            in_flight_bytes: 32 << 20,
             concurrency: 8,
             write_timeout: Duration::from_secs(60),
             settings: Settings {
@@ -127,7 +128,7 @@ impl IngesterBuilder {
         self
     }
 
-    /// How many bytes of events are held at most; nothing is read beyond. Default: 48 MB.
+    /// How many bytes of events are held at most; nothing is read beyond. Default: 32 MB.
     pub fn in_flight_bytes(mut self, bytes: usize) -> Self {
         self.in_flight_bytes = bytes;
         self
@@ -175,12 +176,14 @@ impl IngesterBuilder {
         let room = Arc::new(Room::new(self.in_flight_bytes));
         let stop = Arc::new(Stop::default());
         let (sender, work) = mpsc::unbounded_channel();
+        let buffers = Arc::new(Buffers::new(self.settings.batch_bytes));
         let intake = Intake::new(
             cluster,
             Arc::clone(&self.destination),
             self.filter,
             self.settings.clone(),
             Arc::clone(&partitions),
+            Arc::clone(&buffers),
         );
         let reader = Reader {
             consumer,
@@ -198,6 +201,7 @@ impl IngesterBuilder {
             dead_letters: DeadLetterSink::new(self.kafka, self.dead_letters)?,
             throttle: Throttle::new(self.concurrency),
             room,
+            buffers,
             write_timeout: self.write_timeout,
             abandon: abandon.clone(),
             state: Health::default(),
@@ -242,8 +246,10 @@ impl IngesterBuilder {
             .set("topic.metadata.refresh.interval.ms", "30000")
             .set("fetch.wait.max.ms", "100")
             .set("queued.min.messages", "100000")
-            // What is fetched ahead is memory too.
+            // What is fetched ahead is memory too, and a fetched megabyte may be ten when it is unpacked.
             .set("queued.max.messages.kbytes", "32768")
+            .set("max.partition.fetch.bytes", "524288")
+            .set("fetch.max.bytes", "4194304")
             .create_with_context(Changes::default())
             .map_err(|error| failure("configure", "the consumer of Kafka", error))
     }

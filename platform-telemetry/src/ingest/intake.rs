@@ -2,6 +2,7 @@
 
 use super::{
     batch::{Building, Event, EventId, Item},
+    buffers::Buffers,
     dead_letters::{ID_HEADER, Rejected},
     destination::{Destination, Refusal},
     ingester::{Filter, Settings},
@@ -21,6 +22,7 @@ pub(super) struct Intake {
     filter: Option<Filter>,
     settings: Settings,
     partitions: Arc<Partitions>,
+    buffers: Arc<Buffers>,
     open: Building,
     rejected: Vec<Rejected>,
     rejected_bytes: usize,
@@ -49,14 +51,16 @@ impl Intake {
         filter: Option<Filter>,
         settings: Settings,
         partitions: Arc<Partitions>,
+        buffers: Arc<Buffers>,
     ) -> Self {
         Self {
             cluster,
             destination,
             filter,
-            open: Building::with_capacity(settings.batch_bytes),
+            open: Building::within(buffers.take()),
             settings,
             partitions,
+            buffers,
             rejected: Vec::new(),
             rejected_bytes: 0,
             ends: Vec::new(),
@@ -176,7 +180,7 @@ impl Intake {
             return None;
         }
         self.leave();
-        let open = mem::replace(&mut self.open, Building::with_capacity(self.settings.batch_bytes));
+        let open = mem::replace(&mut self.open, Building::within(self.buffers.take()));
         let bytes = open.len() + mem::take(&mut self.rejected_bytes);
         let segments = mem::take(&mut self.ends).into_iter();
         let segments = segments.map(|(partition, end)| {

@@ -31,6 +31,7 @@
 //! ```
 
 mod batch;
+mod buffers;
 pub mod dead_letters;
 mod delivery;
 mod destination;

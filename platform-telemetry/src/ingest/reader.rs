@@ -82,6 +82,8 @@ impl Reader {
     /// Reads until it is stopped, or until Kafka's client cannot go on.
     pub(super) fn run(mut self) -> Result<()> {
         let outcome = self.read();
+        // A change that nobody has answered would keep the client from closing.
+        self.see_to_changes();
         let deadline = self.stop.deadline().unwrap_or_else(|| Instant::now() + self.settings.drain);
         let all = mem::take(&mut self.state.assigned);
         self.drain(&all, deadline);
@@ -210,9 +212,13 @@ impl Reader {
         }
         tracing::info!(partitions = list.count(), "assigned");
         match self.consumer.rebalance_protocol() {
-            RebalanceProtocol::Eager => self.consumer.assign(list),
-            _ => self.consumer.incremental_assign(list),
+            RebalanceProtocol::Eager => self.consumer.assign(list)?,
+            _ => self.consumer.incremental_assign(list)?,
         }
+        if self.state.is_paused {
+            self.pause(true);
+        }
+        Ok(())
     }
 
     /// Finishes what was read of partitions that go elsewhere, as far as the deadline allows, and lets them go.
