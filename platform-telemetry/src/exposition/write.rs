@@ -59,6 +59,7 @@ impl std::fmt::Display for Value {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp)] // Values are read, not computed.
 mod tests {
     use super::*;
     use crate::exposition::{Format, Limits, parse};
