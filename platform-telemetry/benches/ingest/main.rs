@@ -9,7 +9,12 @@
 //! nothing with them; then ours into a real Elasticsearch; then a gigabyte while the server stands still for a minute. Figures per core are of
 //! the CPU time of this process, librdkafka's threads included. Without `--check` nothing is measured.
 
-#![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark ends when something is wrong")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    missing_docs,
+    reason = "a benchmark ends when something is wrong"
+)]
 
 mod events;
 mod memory;
@@ -116,7 +121,7 @@ async fn into_elasticsearch(topics: &Topics) -> Row {
     let url = std::env::var("PLATFORM_ELASTICSEARCH").expect("PLATFORM_ELASTICSEARCH names a server");
     let before = machine_busy();
     let taken = run(builder(topics, &url, 0).await).await;
-    let share = taken.cpu.as_secs_f64() / (machine_busy() - before).as_secs_f64();
+    let share = taken.cpu.as_secs_f64() / machine_busy().saturating_sub(before).as_secs_f64();
     Row {
         work: "Kafka to a real Elasticsearch, 1 KB".to_owned(),
         ours: format!("{:.1}k events/s", EVENTS as f64 / taken.wall.as_secs_f64() / 1e3),

@@ -33,7 +33,7 @@ impl Server {
         let address =
             printed.lines().find_map(|line| line.split_once('=').map(|(_, address)| address.trim()));
         let told = || panic!("it did not start: {printed} {}", String::from_utf8_lossy(&output.stderr));
-        self.address = address.unwrap_or_else(told).to_owned();
+        address.unwrap_or_else(told).clone_into(&mut self.address);
     }
 
     /// kill -9.
