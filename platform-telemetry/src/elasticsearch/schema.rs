@@ -93,7 +93,8 @@ async fn present(server: &Elasticsearch, path: &str, deadline: Duration) -> Resu
     }
 }
 
-/// The features less the one by whose name the server refused a template; the error itself if it is about something else.
+/// The features less the one by whose name the server refused a template, or with the data streams that it has; the error itself if it is about
+/// something else.
 fn without_refused(features: Features, error: Error) -> Result<Features> {
     let text = error.to_string();
     if features.constant_keyword && text.contains("constant_keyword") {
@@ -101,6 +102,10 @@ fn without_refused(features: Features, error: Error) -> Result<Features> {
     }
     if features.match_only_text && text.contains("match_only_text") {
         return Ok(Features { match_only_text: false, ..features });
+    }
+    if !features.data_streams && text.contains("no longer match a data stream template") {
+        // There are some already, whatever the server says of them.
+        return Ok(Features { data_streams: true, ..features });
     }
     if features.look_back_time && text.contains("look_back_time") {
         return Ok(Features { look_back_time: false, ..features });

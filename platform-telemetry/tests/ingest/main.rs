@@ -1,7 +1,8 @@
 //! The ingester between a real Kafka and a real Elasticsearch: what it does when all is well, and that nothing is lost when it is not.
 //!
 //! Everything here needs servers: `PLATFORM_KAFKA` (`host:port`), `PLATFORM_ELASTICSEARCH` (a URL), and for the tests that kill servers
-//! `PLATFORM_KAFKA_SERVER` and `PLATFORM_ELASTICSEARCH_SERVER` (folders with the programs `start` and `stop`).
+//! `PLATFORM_KAFKA_SERVER` and `PLATFORM_ELASTICSEARCH_SERVER` (folders with the programs `start` and `stop`). The
+//! Elasticsearch must not have data streams of the platform: where there are some, no template may say otherwise.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,11 +11,4 @@
     reason = "helpers of tests, beside the tests themselves"
 )]
 
-mod crashes;
-mod dead_letters;
-mod faults;
-mod lanes;
-mod proxy;
-mod rebalance;
-mod servers;
-mod world;
+mod way;

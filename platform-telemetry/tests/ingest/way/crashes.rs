@@ -4,9 +4,17 @@ use super::{
     servers::Server,
     world::{DEADLINE, World, settled, variable},
 };
+use platform_core::telemetry::Labels;
+use platform_telemetry::{
+    agent::Agent,
+    kafka::KafkaSink,
+    sources::{FileTail, StartAt},
+};
 use std::{
-    io::{BufRead, BufReader},
+    fs::File,
+    io::{BufRead, BufReader, Write},
     process::{Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -35,7 +43,7 @@ async fn an_ingester_that_is_killed_loses_and_repeats_nothing() {
     let mut seen_working = 0;
     for round in 0..4 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "crashes::ingester_of_the_next_test", "--nocapture"])
+            .args(["--ignored", "--exact", "way::crashes::ingester_of_the_next_test", "--nocapture"])
             .env(CHILD, &world.environment)
             .stdout(Stdio::piped())
             .spawn()
@@ -102,4 +110,53 @@ async fn servers_that_are_killed_and_come_back_lose_nothing() {
     let ledger = ingester.shutdown(Duration::from_secs(30)).await.unwrap();
     assert!(ledger.is_balanced(), "{ledger}");
     world.assert_lines(6000).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs elasticsearch, servers to kill"]
+async fn an_agent_outlives_kafka() {
+    let mut kafka = Server::start("PLATFORM_KAFKA_SERVER");
+    let world = World::within("agent", &kafka.address, &variable("PLATFORM_ELASTICSEARCH")).await;
+    let ingester = world.ingester(&world.elasticsearch).await.start().unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let path = data.path().join("app.log");
+    let mut file = File::create(&path).unwrap();
+    let tail = FileTail::builder([path.display().to_string()])
+        .start_at(StartAt::Beginning)
+        .checkpoint(data.path().join("positions.json"))
+        .poll_interval(Duration::from_millis(20));
+    let sink =
+        KafkaSink::builder(world.kafka.clone()).delivery_timeout(Duration::from_secs(3)).build().unwrap();
+    let agent = Agent::builder(data.path().join("agent"), Arc::new(sink))
+        .environment(&world.environment)
+        .labels(Labels::from_iter([("environment", world.environment.as_str())]))
+        .source(Arc::new(tail.build().unwrap()))
+        .start()
+        .await
+        .unwrap();
+    let mut write = |lines: std::ops::Range<usize>| {
+        lines.for_each(|line| writeln!(file, "line {line}").unwrap());
+        file.flush().unwrap();
+    };
+    write(0..500);
+    settled(&ingester, 500).await;
+    kafka.kill();
+    write(500..1000);
+    let until = Instant::now() + DEADLINE;
+    while !agent.stats().forward.failing {
+        assert!(Instant::now() < until, "the death of Kafka was not noticed: {:?}", agent.stats());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    kafka.again();
+    write(1000..1500);
+    let until = Instant::now() + DEADLINE;
+    while world.bodies().await.len() < 1500 {
+        assert!(Instant::now() < until, "{:?}\n{}", agent.stats(), ingester.ledger());
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    agent.shutdown(DEADLINE).await.unwrap();
+    let stats = agent.stats();
+    assert_eq!((stats.spool.waiting_records, stats.forward.dead_letters), (0, 0), "{stats:?}");
+    let ledger = ingester.shutdown(Duration::from_secs(30)).await.unwrap();
+    assert!(ledger.is_balanced(), "{ledger}");
 }
