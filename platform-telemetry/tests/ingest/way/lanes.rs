@@ -4,7 +4,10 @@ use super::{
     servers::Server,
     world::{DEADLINE, World, settled, variable},
 };
-use platform_core::telemetry::document::{self, Signal, Topic};
+use platform_core::{
+    clock::{Clock, SystemClock},
+    telemetry::document::{self, Signal, Topic},
+};
 use platform_telemetry::{
     elasticsearch::{Elasticsearch, ElasticsearchDestination},
     ingest::{Event, Ingester},
@@ -52,6 +55,32 @@ async fn an_ingester_goes_on_where_the_last_one_ended() {
         assert_eq!((total.read, total.indexed), (200, 200));
     }
     world.assert_lines(600).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs kafka, elasticsearch"]
+async fn a_clock_that_steps_loses_no_record_of_either_side() {
+    let world = World::new("clock").await;
+    let (now, year) = (SystemClock.now(), Duration::from_secs(365 * 86_400));
+    let times = [now, now + year, now, now - 10 * year, now - Duration::from_millis(1), now];
+    let messages: Vec<_> =
+        times.iter().enumerate().map(|(line, time)| world.log_at(&format!("line {line}"), *time)).collect();
+    world.send(&messages).await;
+    let ingester = world.ingester(&world.elasticsearch).await.start().unwrap();
+    let total = settled(&ingester, times.len() as u64).await.total();
+    assert_eq!((total.indexed, total.dead_lettered), (times.len() as u64, 0));
+    world.assert_lines(times.len()).await;
+    let mut stored: Vec<String> = world
+        .documents(Signal::Logs)
+        .await
+        .iter()
+        .map(|document| document["@timestamp"].as_str().unwrap().to_owned())
+        .collect();
+    let mut sent: Vec<String> = times.iter().map(ToString::to_string).collect();
+    stored.sort();
+    sent.sort();
+    assert_eq!(stored, sent, "each keeps its own time");
+    ingester.shutdown(Duration::from_secs(30)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

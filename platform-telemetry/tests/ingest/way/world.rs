@@ -1,7 +1,7 @@
 //! An environment of its own for each test, in servers that all share.
 
 use platform_core::{
-    clock::{Clock, SystemClock},
+    clock::{Clock, SystemClock, Timestamp},
     telemetry::{
         Labels, LogRecord, MetricKind, Sample, Severity,
         document::{self, Signal, Topic, data_stream},
@@ -80,8 +80,12 @@ impl World {
     }
 
     pub(crate) fn log(&self, body: &str) -> Message {
+        self.log_at(body, SystemClock.now())
+    }
+
+    pub(crate) fn log_at(&self, body: &str, timestamp: Timestamp) -> Message {
         let record = LogRecord {
-            timestamp: SystemClock.now(),
+            timestamp,
             severity: Severity::Info,
             body: body.to_owned(),
             labels: Labels::from_iter([
