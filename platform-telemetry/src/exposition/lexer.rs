@@ -10,19 +10,23 @@ pub(super) struct Span {
 }
 
 impl Span {
+    #[inline]
     fn new(start: usize, end: usize) -> Self {
         // Texts are cut into lines that are shorter than this.
         Self { start: start as u32, end: end as u32 }
     }
 
+    #[inline]
     fn start(self) -> usize {
         self.start as usize
     }
 
+    #[inline]
     fn len(self) -> usize {
         (self.end - self.start) as usize
     }
 
+    #[inline]
     pub(super) fn of(self, text: &str) -> &str {
         text.get(self.start as usize..self.end as usize).unwrap_or_default()
     }
@@ -118,15 +122,18 @@ impl Lexer {
         }
     }
 
+    #[inline]
     pub(super) fn is_open(&self) -> bool {
         self.open
     }
 
+    #[inline]
     pub(super) fn limits(&self) -> &Limits {
         &self.limits
     }
 
     /// The next line is of another text.
+    #[inline]
     pub(super) fn forget(&mut self) {
         (self.name_len, self.known) = (0, 0);
     }
@@ -233,6 +240,7 @@ impl Lexer {
     }
 
     /// A label, and where it ends; `None` where it was the metric's name.
+    #[inline]
     fn read_label(&mut self, bytes: &[u8], start: usize, end: usize) -> Lexed<Option<(Pair, usize)>> {
         let is_quoted = start < end && bytes.get(start) == Some(&b'"');
         let (name, after_name) = if is_quoted {
@@ -288,6 +296,7 @@ impl Lexer {
         }
     }
 
+    #[inline]
     fn check_label(&self, bytes: &[u8], name: Quoted, at: usize) -> Lexed<()> {
         let name = decoded(bytes, name);
         if name.is_empty() {
@@ -437,6 +446,7 @@ pub(super) fn quoted(bytes: &[u8], start: usize, end: usize) -> Lexed<Quoted> {
     fault(start - 1, "this quote is not closed")
 }
 
+#[inline]
 fn decoded(bytes: &[u8], quoted: Quoted) -> std::borrow::Cow<'_, [u8]> {
     let raw = bytes.get(quoted.inside.start()..quoted.inside.end as usize).unwrap_or_default();
     match std::str::from_utf8(raw) {

@@ -93,6 +93,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The number of the line that was read last, from 1.
+    #[inline]
     pub fn line(&self) -> usize {
         self.line
     }
@@ -354,6 +355,7 @@ impl<'a, 'r> RawSample<'a, 'r> {
     }
 
     /// Where in the text that was read the name and labels end.
+    #[inline]
     pub(super) fn head_end(&self) -> usize {
         self.head_end
     }

@@ -152,6 +152,7 @@ pub(super) fn quote_or_escape(bytes: &[u8], mut at: usize) -> Option<usize> {
     rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).map(|n| at + n)
 }
 
+#[inline]
 const fn every(byte: u8) -> u64 {
     u64::from_le_bytes([byte; 8])
 }
