@@ -15,7 +15,7 @@
 //! # }
 //! ```
 
-use crate::exposition;
+use crate::{exposition, task::AbortOnDrop};
 use axum::{
     Router,
     extract::State,
@@ -31,7 +31,7 @@ use platform_core::{
     },
 };
 use std::{fmt, net::SocketAddr, sync::Arc};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::net::TcpListener;
 
 /// Media type of the text format.
 const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -90,7 +90,7 @@ impl ExposerBuilder {
             // It ends with its owner.
             let _ = axum::serve(listener, router).await;
         });
-        Ok(Exposer { address, task })
+        Ok(Exposer { address, _task: AbortOnDrop(task) })
     }
 }
 
@@ -98,7 +98,7 @@ impl ExposerBuilder {
 #[derive(Debug)]
 pub struct Exposer {
     address: SocketAddr,
-    task: JoinHandle<()>,
+    _task: AbortOnDrop,
 }
 
 impl Exposer {
@@ -112,12 +112,6 @@ impl Exposer {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
-    }
-}
-
-impl Drop for Exposer {
-    fn drop(&mut self) {
-        self.task.abort();
     }
 }
 

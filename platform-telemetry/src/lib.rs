@@ -69,3 +69,4 @@ pub mod plane;
 pub mod sources;
 pub mod spool;
 pub mod store;
+mod task;

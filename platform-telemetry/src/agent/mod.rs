@@ -58,6 +58,7 @@ use crate::{
     message::MessageSink,
     pipeline::{Pipeline, PipelineHandle, SourceId, WRITE_SPAN},
     spool::{Spool, SpoolOptions},
+    task::AbortOnDrop,
 };
 use delivery::Delivery;
 use platform_core::{
@@ -72,7 +73,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -366,14 +367,5 @@ impl AgentHandle {
 impl fmt::Debug for AgentHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AgentHandle").field("stats", &self.stats()).finish_non_exhaustive()
-    }
-}
-
-/// A task that does not outlive its owner.
-struct AbortOnDrop(JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }

@@ -1,6 +1,7 @@
 //! Deletes indexes of days that are past their time, where the server has no data streams that see to it.
 
 use super::Elasticsearch;
+use crate::task::AbortOnDrop;
 use ::elasticsearch::http::Method;
 use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
 use platform_core::{
@@ -8,18 +9,17 @@ use platform_core::{
     telemetry::document::{Signal, data_stream, day_of_index},
 };
 use std::time::Duration;
-use tokio::task::JoinHandle;
 
 /// How often it is looked for old indexes.
 const EVERY: Duration = Duration::from_secs(3600);
 const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Looks for old indexes as long as it lives.
-pub(super) struct Expiry(JoinHandle<()>);
+pub(super) struct Expiry(#[expect(dead_code, reason = "it lives as long as this")] AbortOnDrop);
 
 impl Expiry {
     pub(super) fn start(server: Elasticsearch, retention: Duration) -> Self {
-        Self(tokio::spawn(async move {
+        Self(AbortOnDrop(tokio::spawn(async move {
             let mut ticks = tokio::time::interval(EVERY);
             loop {
                 ticks.tick().await;
@@ -31,13 +31,7 @@ impl Expiry {
                     }
                 }
             }
-        }))
-    }
-}
-
-impl Drop for Expiry {
-    fn drop(&mut self) {
-        self.0.abort();
+        })))
     }
 }
 

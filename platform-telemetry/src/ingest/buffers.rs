@@ -1,7 +1,8 @@
 //! Buffers of batches, used again: a new one costs more than filling it, for the kernel gives it page by page.
 
+use crate::files::unpoisoned;
 use bytes::Bytes;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 /// How many are kept for the next batches.
 const KEPT: usize = 4;
@@ -19,7 +20,7 @@ impl Buffers {
     }
 
     pub(super) fn take(&self) -> Vec<u8> {
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let free = unpoisoned(self.free.lock()).pop();
         free.unwrap_or_else(|| Vec::with_capacity(self.bytes))
     }
 
@@ -29,7 +30,7 @@ impl Buffers {
             return;
         }
         let mut buffer = Vec::from(bytes);
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = unpoisoned(self.free.lock());
         // One that had to grow for a large event is not kept.
         if free.len() < KEPT && buffer.capacity() <= 2 * self.bytes {
             buffer.clear();

@@ -4,17 +4,18 @@ use super::{
     batch::EventBatch,
     buffers::Buffers,
     dead_letters::{DeadLetterSink, Rejected},
-    destination::{Destination, Outcome},
+    destination::{Destination, Outcome, Refusal},
     partition::{Counts, add},
     reader::Work,
     room::Room,
     throttle::Throttle,
 };
+use crate::files::unpoisoned;
 use crate::pipeline::full_jitter;
 use platform_core::{Error, ErrorKind, Result};
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -74,7 +75,7 @@ impl Health {
     }
 
     fn lock(&self) -> MutexGuard<'_, Trouble> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.trouble.lock())
     }
 }
 
@@ -134,7 +135,7 @@ impl Delivery {
                     }
                     Err(error) if is_too_much(&error) => {
                         if left.len() == 1 {
-                            self.bury(rejected(&left, &[(0, Refused::from(&error))])).await;
+                            self.bury(rejected(&left, &[(0, Refusal::from(&error))])).await;
                             break;
                         }
                         let middle = left.len() / 2;
@@ -208,15 +209,13 @@ impl Delivery {
     }
 }
 
-type Refused = super::destination::Refusal;
-
-impl From<&Error> for Refused {
+impl From<&Error> for Refusal {
     fn from(error: &Error) -> Self {
         Self { status: 0, kind: error.kind().to_string(), reason: error.to_string() }
     }
 }
 
-fn rejected(events: &EventBatch, refused: &[(usize, Refused)]) -> Vec<Rejected> {
+fn rejected(events: &EventBatch, refused: &[(usize, Refusal)]) -> Vec<Rejected> {
     let rejected = refused.iter().filter_map(|(place, refusal)| {
         let (event, partition) = (events.event(*place)?, events.partition(*place)?);
         Some(Rejected::new(&event, Arc::clone(partition), refusal.clone()))

@@ -12,15 +12,13 @@ use super::{
     room::Room,
     throttle::Throttle,
 };
+use crate::files::unpoisoned;
 use crate::kafka::{Kafka, failure};
-use platform_core::{
-    Error, ErrorKind, Result,
-    telemetry::document::{Signal, Topic},
-};
+use platform_core::{Error, ErrorKind, Result, telemetry::document::subscription};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use std::{
     fmt,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, atomic::Ordering},
     time::{Duration, Instant},
 };
 use tokio::{
@@ -158,7 +156,7 @@ impl IngesterBuilder {
     /// Fails with [`Invalid`](ErrorKind::Invalid) if a property of Kafka is wrong, and with [`Unavailable`](ErrorKind::Unavailable) if Kafka does
     /// not answer.
     pub fn start(self) -> Result<IngesterHandle> {
-        let topics = self.topics();
+        let topics = subscription(&self.environments);
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
         let consumer = self.consumer()?;
         let brokers = self.kafka.bootstrap_servers();
@@ -215,23 +213,13 @@ impl IngesterBuilder {
             .spawn(move || {
                 if let Err(error) = reader.run() {
                     tracing::error!(%error, "the ingester has stopped reading");
-                    *why.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    *unpoisoned(why.lock()) = Some(error);
                 }
                 let _ = ended.send(());
             })
             .map_err(|error| Error::internal("no thread for the ingester").source(error))?;
         let end = tokio::sync::Mutex::new(Some((end, deliveries)));
         Ok(IngesterHandle { partitions, delivery, stop, abandon, failed, end })
-    }
-
-    /// What is subscribed to: names, or a regular expression, which begins with `^`.
-    fn topics(&self) -> Vec<String> {
-        if self.environments.is_empty() {
-            let signals = Signal::ALL.map(Signal::as_str).join("|");
-            return vec![format!("^[a-z0-9-]+\\.({signals})\\.{}$", Topic::VERSION)];
-        }
-        let of = |environment: &String| Signal::ALL.map(|signal| Topic::of(signal).name(environment));
-        self.environments.iter().flat_map(of).collect()
     }
 
     fn consumer(&self) -> Result<BaseConsumer<Changes>> {
@@ -283,7 +271,7 @@ impl IngesterHandle {
 
     /// Why events are not taken now: the last error of the destination or of the dead letters, while it lasts.
     pub fn trouble(&self) -> Option<String> {
-        let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let failed = unpoisoned(self.failed.lock());
         failed.as_ref().map(Error::to_string).or_else(|| self.delivery.state.trouble())
     }
 
@@ -299,7 +287,7 @@ impl IngesterHandle {
 
     /// Whether it has stopped reading by itself, since Kafka's client could not go on.
     pub fn has_failed(&self) -> bool {
-        self.failed.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        unpoisoned(self.failed.lock()).is_some()
     }
 
     /// A source of the account as samples, to be added to a pipeline.
@@ -330,7 +318,7 @@ impl IngesterHandle {
                     .operation("stop the ingester"));
             }
         }
-        if let Some(error) = self.failed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(error) = unpoisoned(self.failed.lock()).take() {
             return Err(error);
         }
         let ledger = self.ledger();

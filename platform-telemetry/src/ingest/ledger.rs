@@ -1,11 +1,12 @@
 //! What became of everything that was read.
 
 use super::{batch::Route, partition::Partition};
+use crate::files::unpoisoned;
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, Mutex, atomic::Ordering},
 };
 
 /// The account of an ingester, by partition. What was read is indexed, a duplicate, a dead letter, filtered or in flight.
@@ -107,14 +108,14 @@ impl Partitions {
     /// The partition, made when it is first asked for; `None` for topics that are not ours.
     pub(super) fn get(&self, topic: &str, number: i32) -> Option<Arc<Partition>> {
         let route = Route::of_topic(topic)?;
-        let mut partitions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut partitions = unpoisoned(self.0.lock());
         let topic: Arc<str> = topic.into();
         let made = || Arc::new(Partition::new(Arc::clone(&topic), number, route));
         Some(Arc::clone(partitions.entry((Arc::clone(&topic), number)).or_insert_with(made)))
     }
 
     pub(super) fn all(&self) -> Vec<Arc<Partition>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        unpoisoned(self.0.lock()).values().cloned().collect()
     }
 
     pub(super) fn ledger(&self) -> Ledger {

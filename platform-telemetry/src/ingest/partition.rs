@@ -1,10 +1,11 @@
 //! A partition that is read: what became of its events, and up to where all are done.
 
 use super::batch::Route;
+use crate::files::unpoisoned;
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -111,7 +112,7 @@ impl Partition {
     }
 
     fn lock(&self) -> MutexGuard<'_, Progress> {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+        unpoisoned(self.progress.lock())
     }
 }
 

@@ -4,6 +4,7 @@ use super::{
     batch::EventBatch, dead_letters::Rejected, ingester::Settings, intake::Intake, ledger::Partitions,
     partition::Partition, room::Room,
 };
+use crate::files::unpoisoned;
 use crate::kafka::failure;
 use platform_core::Result;
 use rdkafka::{
@@ -15,7 +16,7 @@ use rdkafka::{
 use std::{
     mem,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -48,11 +49,11 @@ pub(super) struct Stop(Mutex<Option<Instant>>);
 
 impl Stop {
     pub(super) fn by(&self, deadline: Instant) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(deadline);
+        *unpoisoned(self.0.lock()) = Some(deadline);
     }
 
     fn deadline(&self) -> Option<Instant> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *unpoisoned(self.0.lock())
     }
 }
 
@@ -176,13 +177,10 @@ impl Reader {
     }
 
     fn see_to_changes(&mut self) {
-        if mem::take(
-            &mut *self.consumer.context().commit_failed.lock().unwrap_or_else(PoisonError::into_inner),
-        ) {
+        if mem::take(&mut *unpoisoned(self.consumer.context().commit_failed.lock())) {
             self.state.assigned.iter().for_each(|partition| partition.forget_commit());
         }
-        let changes =
-            mem::take(&mut *self.consumer.context().pending.lock().unwrap_or_else(PoisonError::into_inner));
+        let changes = mem::take(&mut *unpoisoned(self.consumer.context().pending.lock()));
         for change in changes {
             let (outcome, what) = match &change {
                 Change::Assigned(list) => (self.assigned(list), "assigned"),
@@ -323,13 +321,13 @@ impl ConsumerContext for Changes {
         }
         let change =
             if is_assignment { Change::Assigned(list.clone()) } else { Change::Revoked(list.clone()) };
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+        unpoisoned(self.pending.lock()).push(change);
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, _: &TopicPartitionList) {
         if let Err(error) = result {
             tracing::warn!(%error, "offsets were not committed; trying again");
-            *self.commit_failed.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            *unpoisoned(self.commit_failed.lock()) = true;
         }
     }
 }

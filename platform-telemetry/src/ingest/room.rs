@@ -1,7 +1,8 @@
 //! How many bytes of events may be under way.
 
+use crate::files::unpoisoned;
 use std::{
-    sync::{Condvar, Mutex, PoisonError},
+    sync::{Condvar, Mutex},
     time::{Duration, Instant},
 };
 
@@ -21,9 +22,9 @@ impl Room {
     /// Takes room for `bytes`, waiting for it at most for `patience`.
     pub(super) fn take(&self, bytes: usize, patience: Duration) -> bool {
         let fits = |taken: usize| taken == 0 || taken + bytes <= self.limit;
-        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = unpoisoned(self.taken.lock());
         let waited = self.given_back.wait_timeout_while(taken, patience, |taken| !fits(*taken));
-        let (mut taken, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let (mut taken, _) = unpoisoned(waited);
         if fits(*taken) {
             *taken += bytes;
             return true;
@@ -32,14 +33,14 @@ impl Room {
     }
 
     pub(super) fn give_back(&self, bytes: usize) {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = unpoisoned(self.taken.lock());
         *taken = taken.saturating_sub(bytes);
         self.given_back.notify_all();
     }
 
     /// Waits until `is_reached`, which is asked again whenever room was given back; says whether it came to that before the deadline.
     pub(super) fn wait_until(&self, deadline: Instant, mut is_reached: impl FnMut() -> bool) -> bool {
-        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = unpoisoned(self.taken.lock());
         loop {
             if is_reached() {
                 return true;
@@ -48,7 +49,7 @@ impl Room {
             if left.is_zero() {
                 return false;
             }
-            taken = self.given_back.wait_timeout(taken, left).unwrap_or_else(PoisonError::into_inner).0;
+            taken = unpoisoned(self.given_back.wait_timeout(taken, left)).0;
         }
     }
 }

@@ -1,6 +1,7 @@
 //! How many requests a destination gets at once: more while it answers well, half when it does not.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use crate::files::unpoisoned;
+use std::sync::{Arc, Mutex};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Additive increase, multiplicative decrease: as TCP finds its share of a link.
@@ -38,7 +39,7 @@ impl Throttle {
 
     /// The request whose turn this was is answered.
     pub(super) fn answered(&self, turn: Option<OwnedSemaphorePermit>, is_well: bool) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = unpoisoned(self.state.lock());
         if is_well {
             state.good += 1;
             if state.good >= state.limit && state.limit < state.max {
@@ -64,7 +65,7 @@ impl Throttle {
 
     /// How many at once now.
     pub(super) fn limit(&self) -> usize {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).limit
+        unpoisoned(self.state.lock()).limit
     }
 }
 

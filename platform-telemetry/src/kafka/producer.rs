@@ -1,6 +1,7 @@
 //! Messages into Kafka, each acknowledged by all replicas in sync.
 
 use super::{Kafka, failure};
+use crate::files::unpoisoned;
 use crate::message::{Message, MessageSink};
 use async_trait::async_trait;
 use platform_core::{Error, ErrorKind, Result};
@@ -14,7 +15,7 @@ use rdkafka::{
 use std::{
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -223,7 +224,7 @@ impl Group {
 
     fn settle(&self, outcome: Result<()>) {
         if let Err(error) = outcome {
-            let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut failure = unpoisoned(self.failure.lock());
             // What stays wrong is what the caller must know of.
             if failure.as_ref().is_none_or(|known| known.is_retryable() && !error.is_retryable()) {
                 *failure = Some(error);
@@ -241,7 +242,7 @@ impl Group {
     }
 
     fn outcome(&self) -> Result<()> {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
+        unpoisoned(self.failure.lock()).take().map_or(Ok(()), Err)
     }
 }
 

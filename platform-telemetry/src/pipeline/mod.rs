@@ -22,6 +22,7 @@ pub use stats::{PipelineStats, SourceId, SourceState, SourceStatus};
 
 pub(crate) use writer::WRITE_SPAN;
 
+use crate::task::AbortOnDrop;
 use platform_core::{
     Error, ErrorKind, Result,
     clock::{Clock, SystemClock},
@@ -35,7 +36,7 @@ use std::{
     time::Duration,
 };
 use supervisor::Supervised;
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use writer::Writer;
 
@@ -300,15 +301,6 @@ impl PipelineHandle {
 impl fmt::Debug for PipelineHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PipelineHandle").field("stats", &self.stats()).finish_non_exhaustive()
-    }
-}
-
-/// A task that does not outlive its owner.
-struct AbortOnDrop(JoinHandle<()>);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

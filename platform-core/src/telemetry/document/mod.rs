@@ -118,6 +118,17 @@ impl Topic {
     }
 }
 
+/// What a consumer subscribes to that reads the documents of `environments`: names of topics, or of none given a regular expression for
+/// everybody's, which begins with `^` as librdkafka wants it.
+pub fn subscription<S: AsRef<str>>(environments: &[S]) -> Vec<String> {
+    if environments.is_empty() {
+        let signals = Signal::ALL.map(Signal::as_str).join("|");
+        return vec![format!("^[a-z0-9-]+\\.({signals})\\.{}$", Topic::VERSION)];
+    }
+    let of = |environment: &S| Signal::ALL.map(|signal| Topic::of(signal).name(environment.as_ref()));
+    environments.iter().flat_map(of).collect()
+}
+
 /// `metrics-generic.prometheus-ENVIRONMENT`, `logs-generic.otel-ENVIRONMENT`.
 pub fn data_stream(signal: Signal, environment: &str) -> String {
     format!("{}-{}-{environment}", signal.as_str(), signal.dataset())

@@ -5,7 +5,7 @@ use crate::{
     error::{Error, Result},
     name::EnvironmentName,
     telemetry::{
-        document::{Signal, Topic},
+        document::{Signal, Topic, subscription},
         prometheus_duration,
     },
 };
@@ -142,16 +142,10 @@ impl IngesterSettings {
         to_yaml(self)
     }
 
-    /// What librdkafka subscribes to: names of topics, or a regular expression for all, which begins with `^`.
+    /// What it subscribes to, as [`subscription`] says.
     pub fn topics(&self) -> Vec<String> {
-        if self.environments.is_empty() {
-            let [metrics, logs] = Signal::ALL.map(Signal::as_str);
-            return vec![format!("^[a-z0-9-]+\\.({metrics}|{logs})\\.{}$", Topic::VERSION)];
-        }
-        let of = |environment: &EnvironmentName| {
-            Signal::ALL.map(|signal| Topic::of(signal).name(environment.as_str()))
-        };
-        self.environments.iter().flat_map(of).collect()
+        let environments: Vec<&str> = self.environments.iter().map(EnvironmentName::as_str).collect();
+        subscription(&environments)
     }
 
     /// The topic of what cannot be stored of an environment.
