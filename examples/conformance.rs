@@ -71,6 +71,12 @@ async fn main() -> Result<ExitCode> {
             }
         }
     }
+    // Again below the table, where the end of a long log shows them.
+    for CheckResult { subject, name, verdict, .. } in report.results() {
+        if let Verdict::Failed(why) = verdict {
+            eprintln!("{} {subject}: {name}: {why}", style("FAILED").for_stderr().red().bold());
+        }
+    }
     eprintln!("{} checks of {} in {seconds:.1} s", report.results().len(), access.server);
     println!("{}", summary(&report));
     if let Some(api) = embedded {

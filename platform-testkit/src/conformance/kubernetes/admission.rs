@@ -25,7 +25,10 @@ checks! {
     "a pod of an unknown account is refused" => account_missing,
 }
 
-async fn quota(scope: &Scope<'_>, hard: Value) -> Outcome {
+/// A quota that the server enforces. That its status is written is not enough: admission learns of it by a watch, and what it admits before is
+/// not counted. So the quota has a limit of none too, which is seen to refuse.
+async fn quota(scope: &Scope<'_>, mut hard: Value) -> Outcome {
+    hard["count/leases.coordination.k8s.io"] = json!("0");
     let object = json!({
         "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "quota"}, "spec": {"hard": hard},
     });
@@ -34,7 +37,11 @@ async fn quota(scope: &Scope<'_>, hard: Value) -> Outcome {
     eventually("the quota is counted", || async {
         Ok(scope.get(&path).ok().await?["status"]["hard"] == hard)
     })
-    .await
+    .await?;
+    let lease =
+        json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "none"}});
+    let request = || scope.post(scope.home(&lease), &lease).dry();
+    eventually("the quota is enforced", || async { Ok(request().send().await?.code == 403) }).await
 }
 
 async fn used(scope: &Scope<'_>, name: &str, wanted: &str) -> Outcome {
