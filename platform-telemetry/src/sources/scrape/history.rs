@@ -34,6 +34,9 @@ pub(super) struct History {
     staleness: Staleness,
     /// The last scrape was none: every series has ended.
     ended: bool,
+    /// The labels of its reports, with those of which somebody decides anew each time.
+    reported: Labels,
+    has_reported: bool,
     /// What was told last.
     problem: Option<String>,
 }
@@ -51,15 +54,17 @@ impl History {
     pub(super) fn new(reading: Reading) -> Self {
         Self {
             scrapes: Rescrape::new(Format::default(), &reading.limits),
+            reported: reading.labels.clone(),
             reading,
             staleness: Staleness::default(),
             ended: true,
+            has_reported: false,
             problem: None,
         }
     }
 
     /// The samples of an answer with the target's labels, ends for those that vanished, and the reports, whatever the outcome. `more` adds
-    /// labels to those of a sample.
+    /// labels to those of a sample and of a report.
     pub(super) fn samples(
         &mut self,
         target: &impl fmt::Display,
@@ -71,9 +76,12 @@ impl History {
         let outcome = answer.and_then(|(format, body)| self.read(format, body));
         let first_error = self.scrapes.errors().into_iter().next().filter(|_| outcome.is_ok());
         self.note(target, &outcome, first_error.as_ref());
+        let renamed = self.rename(more(&self.reading.labels), at);
+        self.has_reported = true;
         let Ok(mut changed) = outcome else {
             self.ended = true;
             let mut samples = self.staleness.advance(&[], at);
+            samples.extend(renamed);
             samples.extend(self.reports([0.0, started.elapsed().as_secs_f64(), 0.0, 0.0, 0.0, 0.0], at));
             return samples;
         };
@@ -108,6 +116,7 @@ impl History {
         }
         let rejected = self.scrapes.rejected_lines() as f64;
         let duration = started.elapsed().as_secs_f64();
+        samples.extend(renamed);
         samples.extend(self.reports([1.0, duration, scraped, scraped, added as f64, rejected], at));
         samples
     }
@@ -149,6 +158,17 @@ impl History {
         samples
     }
 
+    /// Takes note of what the reports bear from now on. Those that bore something else end.
+    fn rename(&mut self, more: Option<Labels>, at: Timestamp) -> Vec<Sample> {
+        let labels = more.map_or_else(|| self.reading.labels.clone(), |more| self.reading.labels.with(&more));
+        if labels == self.reported {
+            return Vec::new();
+        }
+        let ended = if self.has_reported { self.reports([STALE; 6], at).collect() } else { Vec::new() };
+        self.reported = labels;
+        ended
+    }
+
     fn reports(&self, values: [f64; 6], at: Timestamp) -> impl Iterator<Item = Sample> {
         const NAMES: [&str; 6] = [
             "up",
@@ -160,7 +180,7 @@ impl History {
         ];
         NAMES.into_iter().zip(values).map(move |(metric, value)| Sample {
             metric: metric.into(),
-            labels: self.reading.labels.clone(),
+            labels: self.reported.clone(),
             timestamp: at,
             value,
             kind: MetricKind::Gauge,
@@ -298,7 +318,11 @@ mod tests {
             let answer = Ok((Format::Prometheus, "a 1\n".into()));
             let samples = history.samples(&"web", answer, at(1), Instant::now(), more);
             let of = |s: &Sample| (is_stale(s.value), s.labels.get("environment").map(str::to_owned));
-            samples.iter().filter(|s| &*s.metric == "a").map(of).collect::<Vec<_>>()
+            let all = |name: &str| samples.iter().filter(|s| &*s.metric == name).map(of).collect::<Vec<_>>();
+            let mut reports = all("up");
+            reports.reverse();
+            assert_eq!(reports, all("a"), "reports bear what samples bear");
+            reports
         };
         assert_eq!(all(None), [(false, None)]);
         assert_eq!(all(Some("dev")), [(false, Some("dev".to_owned())), (true, None)]);
