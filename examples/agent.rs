@@ -10,8 +10,8 @@
 //! kafka: { bootstrapServers: 'kafka-0:9092,kafka-1:9092' }
 //! ```
 //!
-//! In a pod it watches the pods of its node, named by `NODE_NAME`, for whose logs they are and for what they expose; with `KUBECONFIG` it does
-//! so from outside. Without either it reads files alone. It ends in order on SIGTERM; what is not sent then is sent by the next one.
+//! In a pod it watches the pods of its node, named by `NODE_NAME`, for whose logs they are, and asks them for what they expose; with `KUBECONFIG` it
+//! does so from outside, through the API server. Without either it reads files alone. It ends in order on SIGTERM; what is not sent then is sent by the next one.
 
 use clap::Parser;
 use platform_core::{
@@ -109,7 +109,7 @@ fn sources(
     let node = std::env::var(NODE_VARIABLE).ok();
     let mut known = None;
     let mut watching = None;
-    if let Some(cluster) = cluster(settings)? {
+    if let Some((cluster, within)) = cluster(settings)? {
         let mut metadata = PodMetadata::builder(Arc::clone(&cluster))
             .environments(settings.environments.iter().map(ToString::to_string));
         if let Some(node) = &node {
@@ -126,6 +126,9 @@ fn sources(
             if let Some(node) = node {
                 scrape = scrape.node(node);
             }
+            if within {
+                scrape = scrape.directly()?;
+            }
             builder = builder.source(Arc::new(scrape.build()));
         }
         known = Some(metadata);
@@ -141,14 +144,14 @@ fn sources(
     Ok((builder, watching))
 }
 
-/// The cluster that it runs in, or that of `KUBECONFIG`; `None` outside any.
-fn cluster(settings: &AgentSettings) -> Result<Option<Arc<dyn Cluster>>> {
-    let access = if let Some(path) = std::env::var_os("KUBECONFIG") {
-        access_from_kubeconfig(path.as_ref(), None, settings.cluster.clone())?
+/// The cluster of `KUBECONFIG`, or that which it runs in, and whether it is that; `None` outside any.
+fn cluster(settings: &AgentSettings) -> Result<Option<(Arc<dyn Cluster>, bool)>> {
+    let (access, within) = if let Some(path) = std::env::var_os("KUBECONFIG") {
+        (access_from_kubeconfig(path.as_ref(), None, settings.cluster.clone())?, false)
     } else if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
-        access_in_cluster(settings.cluster.clone())?
+        (access_in_cluster(settings.cluster.clone())?, true)
     } else {
         return Ok(None);
     };
-    Ok(Some(Arc::new(Kubernetes::default().connect_kube(&access)?)))
+    Ok(Some((Arc::new(Kubernetes::default().connect_kube(&access)?), within)))
 }

@@ -2,7 +2,12 @@
 
 use platform_core::{Error, ErrorKind, Result};
 use reqwest::{Client, ClientBuilder, Response, StatusCode, Url, header::RETRY_AFTER, redirect::Policy};
-use rustls::pki_types::{CertificateDer, pem::PemObject};
+use rustls::{
+    DigitallySignedStruct, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject},
+};
 use std::{
     sync::{Arc, LazyLock},
     time::{Duration, SystemTime},
@@ -36,15 +41,72 @@ pub(crate) fn client_trusting(authorities: &[u8], timeout: Duration, redirects: 
     build(tls, timeout, redirects)
 }
 
+/// A client of servers that are known by their addresses alone: it checks no certificates, follows no redirects, and asks no proxy.
+pub(crate) fn client_of_addresses(timeout: Duration) -> Result<Client> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|e| Error::internal(e.to_string()).operation("set up TLS"))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Unchecked(provider)))
+        .with_no_client_auth();
+    finish(builder(tls, timeout, Policy::none()).no_proxy())
+}
+
+/// Believes every certificate. That the server has its key is still checked.
+#[derive(Debug)]
+struct Unchecked(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unchecked {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
 fn build(tls: rustls::ClientConfig, timeout: Duration, redirects: Policy) -> Result<Client> {
+    finish(builder(tls, timeout, redirects))
+}
+
+fn builder(tls: rustls::ClientConfig, timeout: Duration, redirects: Policy) -> ClientBuilder {
     ClientBuilder::new()
         .tls_backend_preconfigured(tls)
         .timeout(timeout)
         .connect_timeout(timeout / 2)
         .redirect(redirects)
         .user_agent(concat!(env!("CARGO_PKG_NAME"), "/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|e| Error::internal("the HTTP client cannot be built").source(e.without_url()))
+}
+
+fn finish(builder: ClientBuilder) -> Result<Client> {
+    builder.build().map_err(|e| Error::internal("the HTTP client cannot be built").source(e.without_url()))
 }
 
 /// Reads an address of HTTP or HTTPS with a host; an error does not repeat it, since it may be a secret.

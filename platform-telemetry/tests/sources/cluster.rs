@@ -40,6 +40,8 @@ struct Reader {
     url: String,
     client: reqwest::Client,
     exporter: Option<SocketAddr>,
+    /// Pods have the address of this machine.
+    here: bool,
 }
 
 impl Reader {
@@ -61,7 +63,12 @@ impl Cluster for Reader {
         let answer = self.client.get(url).send().await.map_err(unavailable)?;
         let mut list: Value = answer.json().await.map_err(unavailable)?;
         match list["items"].take() {
-            Value::Array(items) => Ok(items),
+            Value::Array(mut items) => {
+                for pod in items.iter_mut().filter(|_| self.here) {
+                    pod["status"]["podIP"] = "127.0.0.1".into();
+                }
+                Ok(items)
+            }
             _ => Err(Error::new(ErrorKind::Unavailable, format!("no list: {list}"))),
         }
     }
@@ -173,6 +180,7 @@ async fn an_embedded_cluster_is_told_in_the_names_of_kube_state_metrics() {
         url: api.url(),
         client: client.clone(),
         exporter: None,
+        here: false,
     };
     let source =
         ClusterStateSource::builder(Arc::new(reader)).interval(Duration::from_millis(50)).namespace_labels(
@@ -282,6 +290,7 @@ async fn annotated_pods_are_scraped_until_they_are_gone() {
         url: api.url(),
         client: client.clone(),
         exporter: Some(exporter),
+        here: false,
     };
     let source = ClusterScrapeSource::builder(Arc::new(reader))
         .interval(Duration::from_millis(50))
@@ -304,7 +313,8 @@ async fn annotated_pods_are_scraped_until_they_are_gone() {
         ["main", "shop", "team", "inner", "testing"]
     );
     assert!(label("instance").ends_with(":9100") && label("pod").starts_with("web-"), "{}", sample.labels);
-    assert_eq!(latest("up").map(|s| s.value), Some(1.0));
+    let up = latest("up").unwrap();
+    assert_eq!((up.value, up.labels.get("environment")), (1.0, Some("testing")));
 
     down.store(true, Ordering::SeqCst);
     eventually("it is seen to be down", || latest("up").is_some_and(|s| s.value == 0.0)).await;
@@ -313,6 +323,71 @@ async fn annotated_pods_are_scraped_until_they_are_gone() {
     eventually("it is up again", || latest("up").is_some_and(|s| s.value == 1.0)).await;
     send(&api, &client, reqwest::Method::DELETE, &format!("{deployments}/web"), None).await;
     eventually("nothing of it is left", || latest("up").is_some_and(|s| is_stale(s.value))).await;
+    pipeline.shutdown(PATIENCE).await.unwrap();
+    api.stop().await;
+}
+
+#[tokio::test]
+async fn a_program_in_the_cluster_asks_pods_at_their_addresses() {
+    let api = EmbeddedApi::builder().name("shop").start().await.unwrap();
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let app = axum::Router::new()
+        .route(
+            "/metrics",
+            axum::routing::get(async || {
+                let open = [("content-type", "application/openmetrics-text; version=1.0.0")];
+                (open, "plain 1 1000\n# EOF\n")
+            }),
+        )
+        .route("/away", axum::routing::get(async || axum::response::Redirect::temporary("/metrics")));
+    let plain = crate::scrape::serve(app).await;
+    // By an authority that nobody trusts.
+    let safe = crate::scrape::serve_tls("safe 2\n").await;
+    let post = reqwest::Method::POST;
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "team"}});
+    send(&api, &client, post.clone(), "api/v1/namespaces", Some(namespace)).await;
+    for (name, address, scheme, path) in [
+        ("plain", plain, "http", "/metrics"),
+        ("safe", safe, "https", "/metrics"),
+        ("away", plain, "http", "/away"),
+    ] {
+        let mut deployment = deployment();
+        deployment["metadata"]["name"] = name.into();
+        deployment["spec"]["replicas"] = 1.into();
+        deployment["spec"]["selector"]["matchLabels"]["app"] = name.into();
+        let template = &mut deployment["spec"]["template"];
+        template["metadata"]["labels"] = json!({"app": name, "app.kubernetes.io/name": name});
+        template["metadata"]["annotations"] = json!({
+            "prometheus.io/scrape": "true", "prometheus.io/port": address.port().to_string(),
+            "prometheus.io/path": path, "prometheus.io/scheme": scheme,
+        });
+        let deployments = "apis/apps/v1/namespaces/team/deployments";
+        send(&api, &client, post.clone(), deployments, Some(deployment)).await;
+    }
+    let name = ClusterName::new("shop").unwrap();
+    let reader = Reader { name, url: api.url(), client, exporter: None, here: true };
+    let source = ClusterScrapeSource::builder(Arc::new(reader))
+        .interval(Duration::from_millis(50))
+        .discovery_interval(Duration::from_millis(50))
+        .directly()
+        .unwrap();
+    let sink = TestSink::new();
+    let pipeline = Pipeline::builder(sink.clone())
+        .source(Arc::new(source.build()))
+        .batch_wait(Duration::from_millis(5))
+        .start();
+    let latest = |metric: &str, job: &str| {
+        let samples = sink.samples();
+        samples.into_iter().rev().find(|s| &*s.metric == metric && s.labels.get("job") == Some(job))
+    };
+    for (job, up) in [("plain", 1.0), ("safe", 1.0), ("away", 0.0)] {
+        eventually(job, || latest("up", job).is_some_and(|s| s.value == up)).await;
+    }
+    let sample = latest("plain", "plain").unwrap();
+    assert_eq!((sample.value, sample.timestamp.as_millis()), (1.0, 1_000_000), "OpenMetrics has seconds");
+    assert_eq!(latest("safe", "safe").unwrap().value, 2.0);
+    assert!(latest("plain", "away").is_none(), "a pod says nothing of others");
     pipeline.shutdown(PATIENCE).await.unwrap();
     api.stop().await;
 }
@@ -332,7 +407,7 @@ async fn pods_are_listed_where_a_cluster_tells_no_changes() {
         send(&api, &client, post.clone(), &deployments, Some(deployment())).await;
     }
     let name = ClusterName::new("shop").unwrap();
-    let reader = Reader { name, url: api.url(), client, exporter: None };
+    let reader = Reader { name, url: api.url(), client, exporter: None, here: false };
     let all = ListOptions::all();
     let deadline = tokio::time::Instant::now() + PATIENCE;
     let mut found = reader.list("v1", "Pod", &all).await.unwrap();
@@ -406,6 +481,7 @@ async fn chosen_pods_and_those_behind_services_are_scraped() {
         url: api.url(),
         client: client.clone(),
         exporter: Some(exporter),
+        here: false,
     };
     let source = ClusterScrapeSource::builder(Arc::new(reader))
         .interval(Duration::from_millis(50))

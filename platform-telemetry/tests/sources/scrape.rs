@@ -260,7 +260,7 @@ async fn compressed_answers_are_read_and_limited_by_what_is_in_them() {
 }
 
 /// Answers over TLS with a certificate by the authority of the tests, for `localhost` and `127.0.0.1`.
-async fn serve_tls(text: &'static str) -> SocketAddr {
+pub(crate) async fn serve_tls(text: &'static str) -> SocketAddr {
     let chain = vec![CertificateDer::from_pem_slice(include_bytes!("../alerting/tls/server.pem")).unwrap()];
     let key = PrivateKeyDer::from_pem_slice(include_bytes!("../alerting/tls/server.key")).unwrap();
     let config =

@@ -35,6 +35,9 @@ use serde_json::{Value, json};
 /// What is read and not sent yet is kept on the node's disk before it counts as read, so that neither a kill nor brokers that are away lose anything. When
 /// that is full, nothing more is read until there is room.
 ///
+/// It asks the node's pods at their addresses, as Prometheus does; environments let it in at the ports of their applications. Other annotated pods must let
+/// its namespace in where policies of the network keep it out.
+///
 /// It reads the node's log files as root, without any other right of root. Its namespace must therefore allow privileged pods. No registry has its image:
 /// it is built from the program `platform-agent`, which reads [`AgentSettings`], and named by [`image`](Installation::image).
 pub type PlatformAgent = Installation<PlatformAgentSettings>;
@@ -138,12 +141,9 @@ impl Program for PlatformAgentSettings {
             .volume(json!({"name": "state", "hostPath": state}))
             .scraped(port, METRICS_PATH)
             .container(container);
-        let mut rules = vec![rule(&[""], &["namespaces", "pods"], &["get", "list", "watch"])];
-        if settings.scrape.enabled {
-            // Pods are reached through the API server, whatever the network between them allows.
-            rules.push(rule(&[""], &["pods/proxy"], &["get"]));
-        }
-        let [role, binding] = frame.cluster_role(&rules);
+        // Pods are asked at their addresses: the API server, on another node, is kept out by the policies of environments.
+        let [role, binding] =
+            frame.cluster_role(&[rule(&[""], &["namespaces", "pods"], &["get", "list", "watch"])]);
         let update = json!({"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "10%"}});
         Ok(vec![
             frame.service_account(),

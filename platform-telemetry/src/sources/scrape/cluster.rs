@@ -1,13 +1,17 @@
 //! The pods of a cluster that ask to be scraped.
 
 use super::{
-    fetch::ACCEPT_TEXT,
+    fetch::{self, ACCEPT_TEXT},
     history::{self, History, Reading},
     pod::PodTarget,
     selector::{PodSelector, ServiceSelector},
 };
-use crate::exposition::{Format, Limits};
+use crate::{
+    exposition::{Format, Limits},
+    http,
+};
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::{
     FutureExt,
     future::BoxFuture,
@@ -19,6 +23,7 @@ use platform_core::{
     cluster::{Cluster, ListOptions},
     telemetry::{Batch, Emitter, Labels, Sample, TelemetrySource},
 };
+use reqwest::Client;
 use serde_json::Value;
 use std::{
     cell::RefCell,
@@ -34,11 +39,14 @@ type NamespaceLabels = dyn Fn(&str) -> Option<Labels> + Send + Sync;
 
 /// How long looking for pods may take.
 const LIST_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a pod may take for its answer at most.
+const LONGEST: Duration = Duration::from_secs(10);
 /// How many pods are scraped at once.
 const CONCURRENCY: usize = 16;
 
 /// Scrapes the pods of a cluster that are annotated or chosen for it, through the proxy of its API server: no route into the cluster's network is
-/// needed, and no port is opened.
+/// needed, and no port is opened. Policies of the network may keep the API server out, as those of environments do where it is on another node;
+/// a program that runs in the cluster asks pods [`directly`](ClusterScrapeSourceBuilder::directly).
 ///
 /// # Behavior
 /// - A running pod with the annotation `prometheus.io/scrape: "true"` is a target, and so are the platform's node exporter and
@@ -54,7 +62,8 @@ const CONCURRENCY: usize = 16;
 ///   ends all its series.
 /// - While pods cannot be looked for, those that are known are scraped on.
 ///
-/// The principal of the cluster's handle needs `list` on pods and `get` on `pods/proxy`, and `list` on services where they are chosen.
+/// The principal of the cluster's handle needs `list` on pods, `get` on `pods/proxy` unless pods are asked directly, and `list` on services where
+/// they are chosen.
 pub struct ClusterScrapeSource {
     name: String,
     cluster: Arc<dyn Cluster>,
@@ -65,6 +74,8 @@ pub struct ClusterScrapeSource {
     namespace_labels: Arc<NamespaceLabels>,
     limits: Limits,
     node: Option<String>,
+    /// What asks pods without the API server.
+    direct: Option<Client>,
     pods: Vec<PodSelector>,
     services: Vec<ServiceSelector>,
     clock: Arc<dyn Clock>,
@@ -103,6 +114,7 @@ impl ClusterScrapeSource {
             labels: Labels::empty(),
             namespace_labels: Arc::new(|_| None),
             node: None,
+            direct: None,
             pods: Vec::new(),
             services: Vec::new(),
             clock: Arc::new(SystemClock),
@@ -256,15 +268,22 @@ impl ClusterScrapeSource {
         ends
     }
 
+    /// The answer of a pod.
+    async fn ask(&self, target: &PodTarget) -> Result<(Format, Bytes)> {
+        if let Some(client) = &self.direct {
+            return fetch::fetch(client, &target.url()?, None, self.timeout, target.request.limit).await;
+        }
+        let request = target.request.clone().accept(ACCEPT_TEXT);
+        let body = self.cluster.proxy(&request).await?;
+        Ok((Format::Prometheus, body.into()))
+    }
+
     async fn scrape(&self, key: String, target: Arc<PodTarget>, mut history: Box<History>) -> Done {
         let at = self.clock.now();
         let started = std::time::Instant::now();
-        let request = target.request.clone().accept(ACCEPT_TEXT);
-        let reading = timeout(self.timeout, self.cluster.proxy(&request)).await;
-        let answer = reading.unwrap_or_else(|_| {
+        let answer = timeout(self.timeout, self.ask(&target)).await.unwrap_or_else(|_| {
             Err(Error::new(ErrorKind::Timeout, format!("no answer within {:?}", self.timeout)))
         });
-        let answer = answer.map(|body| (Format::Prometheus, body.into()));
         let samples = {
             // Each namespace is asked for once.
             let known: RefCell<HashMap<String, Option<Labels>>> = RefCell::default();
@@ -312,6 +331,7 @@ pub struct ClusterScrapeSourceBuilder {
     labels: Labels,
     namespace_labels: Arc<NamespaceLabels>,
     node: Option<String>,
+    direct: Option<Client>,
     pods: Vec<PodSelector>,
     services: Vec<ServiceSelector>,
     clock: Arc<dyn Clock>,
@@ -322,6 +342,14 @@ impl ClusterScrapeSourceBuilder {
     pub fn node(mut self, name: impl Into<String>) -> Self {
         self.node = Some(name.into());
         self
+    }
+
+    /// Asks pods at their own addresses and not through the API server: for programs that run in the cluster, whom the policies of its network let
+    /// in. OpenMetrics is asked for too; certificates are not checked, redirects are not followed. Fails with [`Internal`](ErrorKind::Internal)
+    /// where TLS cannot be set up.
+    pub fn directly(mut self) -> Result<Self> {
+        self.direct = Some(http::client_of_addresses(LONGEST)?);
+        Ok(self)
     }
 
     /// How often. Default: 15 s; at least 10 ms. A pod may take as long for its answer, but at most 10 s.
@@ -354,7 +382,7 @@ impl ClusterScrapeSourceBuilder {
         self
     }
 
-    /// More labels for what is about a namespace: whose environment it is, for example.
+    /// More labels for what is about a namespace, samples and reports: whose environment it is, for example.
     pub fn namespace_labels(
         mut self,
         labels: impl Fn(&str) -> Option<Labels> + Send + Sync + 'static,
@@ -378,10 +406,11 @@ impl ClusterScrapeSourceBuilder {
             cluster: self.cluster,
             interval: self.interval,
             discovery_interval: self.discovery_interval,
-            timeout: self.interval.clamp(Duration::from_secs(1), Duration::from_secs(10)),
+            timeout: self.interval.clamp(Duration::from_secs(1), LONGEST),
             namespace_labels: self.namespace_labels,
             limits: Limits::default().samples(200_000),
             node: self.node,
+            direct: self.direct,
             pods: self.pods,
             services: self.services,
             clock: self.clock,

@@ -1,7 +1,8 @@
 //! Pods that ask to be scraped, and the platform's exporters.
 
 use super::selector::ScrapeEndpoint;
-use platform_core::{cluster::ProxyRequest, component::SYSTEM_NAMESPACE, telemetry::Labels};
+use platform_core::{Error, Result, cluster::ProxyRequest, component::SYSTEM_NAMESPACE, telemetry::Labels};
+use reqwest::Url;
 use serde_json::Value;
 use std::{fmt, time::Duration};
 
@@ -14,6 +15,8 @@ const EXPORTERS: [&str; 2] = ["node-exporter", SPEAKS_FOR_OTHERS];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct PodTarget {
     pub(super) request: ProxyRequest,
+    /// The address of the pod itself, with the port as it is written.
+    address: String,
     /// `job`, `instance`, `namespace`, `pod`, `node` and the labels given; of an exporter of the platform, the first two.
     pub(super) labels: Labels,
     /// Whether labels of its samples win over its own.
@@ -23,6 +26,15 @@ pub(super) struct PodTarget {
 }
 
 impl PodTarget {
+    /// Where the pod answers itself. Fails with [`Invalid`](platform_core::ErrorKind::Invalid) where the port is no number.
+    pub(super) fn url(&self) -> Result<Url> {
+        let scheme = if self.request.tls { "https" } else { "http" };
+        let path = self.request.path.trim_start_matches('/');
+        Url::parse(&format!("{scheme}://{}/{path}", self.address)).map_err(|error| {
+            Error::invalid(format!("its address {} is none of HTTP", self.address)).source(error)
+        })
+    }
+
     /// The target of a pod that runs and is annotated or an exporter of the platform; `None` for others.
     pub(super) fn of(pod: &Value, labels: &Labels) -> Option<Self> {
         let text = |path: &str| pod.pointer(path).and_then(Value::as_str);
@@ -68,9 +80,10 @@ impl PodTarget {
             return None;
         }
         let (namespace, name) = (text("/metadata/namespace")?, text("/metadata/name")?);
+        let ip = text("/status/podIP")?;
         let own = Labels::from_iter([
             ("job", service.or_else(|| job(pod))?),
-            ("instance", &format!("{}:{port}", text("/status/podIP")?)),
+            ("instance", &format!("{ip}:{port}")),
             ("namespace", namespace),
             ("pod", name),
             ("node", text("/spec/nodeName").unwrap_or_default()),
@@ -80,6 +93,7 @@ impl PodTarget {
             ProxyRequest::pod(namespace, name).port(port).tls(endpoint.tls).path(endpoint.path.as_str());
         Some(Self {
             request,
+            address: if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") },
             labels: labels.with(&own),
             honor_labels: endpoint.honor_labels,
             interval: endpoint.interval,
@@ -145,6 +159,12 @@ mod tests {
         });
         let target = of(&pod(&full)).unwrap();
         assert_eq!((target.to_string().as_str(), target.request.tls), ("pod shop/web-1:8443/m", true));
+        assert_eq!(target.url().unwrap().as_str(), "https://10.0.0.7:8443/m");
+        let mut of_six = pod(&json!({"prometheus.io/scrape": "true", "prometheus.io/path": "m?all=1"}));
+        of_six["status"]["podIP"] = "fd00::7".into();
+        assert_eq!(of(&of_six).unwrap().url().unwrap().as_str(), "http://[fd00::7]:9100/m?all=1");
+        let odd = pod(&json!({"prometheus.io/scrape": "true", "prometheus.io/port": "evil.example.com/"}));
+        assert!(of(&odd).unwrap().url().is_err());
         assert_eq!(of(&pod(&json!({"prometheus.io/scrape": "false"}))), None);
         assert_eq!(of(&pod(&json!({}))), None);
         let mut exporter = pod(&json!({}));

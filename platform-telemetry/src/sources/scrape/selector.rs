@@ -35,7 +35,7 @@ impl ScrapeEndpoint {
         self
     }
 
-    /// Speaks TLS. The API server, which asks for us, does not check the certificate.
+    /// Speaks TLS. Nobody checks the certificate: pods are known by their addresses.
     pub fn https(mut self) -> Self {
         self.tls = true;
         self
