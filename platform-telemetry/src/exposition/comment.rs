@@ -67,15 +67,21 @@ pub(super) fn read(text: &str, start: usize, end: usize, open: bool) -> Lexed<En
         return fault(at, "this is none of HELP, TYPE, UNIT and EOF");
     }
     at = keyword_end;
+    if open && bytes.get(at) != Some(&b' ') {
+        return fault(at.min(end), "here should be one blank");
+    }
     at = if open { at + 1 } else { scan::skip_blanks(bytes, at) };
     let at = at.min(end);
     let (family, after) = family(text, at, end)?;
     let rest = text.get(after..end).unwrap_or_default();
-    if !matches!(rest.as_bytes().first(), None | Some(b' ' | b'\t')) {
-        return fault(after, "this cannot be in a metric's name");
+    match rest.as_bytes().first() {
+        Some(b' ') => {}
+        None | Some(b'\t') if !open => {}
+        None | Some(b'\t') => return fault(after, "here should be one blank"),
+        Some(_) => return fault(after, "this cannot be in a metric's name"),
     }
     // What ends the line was cut off before.
-    let blanks = if open { usize::from(!rest.is_empty()) } else { scan::skip_blanks(rest.as_bytes(), 0) };
+    let blanks = if open { 1 } else { scan::skip_blanks(rest.as_bytes(), 0) };
     let rest = rest.get(blanks..).unwrap_or_default();
     match keyword {
         b"HELP" => {

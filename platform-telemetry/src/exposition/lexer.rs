@@ -230,7 +230,12 @@ impl Lexer {
                 fresh = true;
                 self.separator(bytes, after, end)?
             } else {
-                self.separator(bytes, self.head.name.inside.end as usize + 1, end)?
+                // Behind the metric's name Prometheus wants its comma.
+                let after = self.blanks(bytes, self.head.name.inside.end as usize + 1);
+                match bytes.get(after) {
+                    Some(b',' | b'}') => self.separator(bytes, after, end)?,
+                    _ => return fault(after.min(end), "here should be `,` or `}`"),
+                }
             };
         }
         if fresh {

@@ -24,6 +24,21 @@
 //! lack its end, labels need no comma between them in Prometheus' own format. A label with an empty value is no label. What is too great for
 //! a value is none.
 //!
+//! Prometheus, which is scraped with the same texts in a test, takes some things otherwise. Kept are, in its own format:
+//!
+//! | | here | Prometheus |
+//! |---|---|---|
+//! | lines that end with `\r\n`, or with blanks and `\r` | are read | fail; of `# HELP` the text has the `\r` |
+//! | blanks around what comments say, before names | are none of it, as the format says | fail; of `# HELP` and samples they are a part of it |
+//! | types of OpenMetrics, and in OpenMetrics `untyped` | are read | fail |
+//! | `# TYPE` without a name; `# HELP` of what is no name | fail, as the format says | are passed over; have another name |
+//! | a line end in a label's value; a NUL | fail | is a part of it; ends the text |
+//! | escapes in the quoted name of a comment | are read | stay |
+//!
+//! and in both: a second type of a family, and a label that is there twice, without a value or of an exemplar, fail, where Prometheus takes the last type and
+//! leaves out or keeps such labels; OpenMetrics without anything is cut off; `le` and `quantile` stay as they are written, where Prometheus
+//! writes `1.0` for `1`.
+//!
 //! [version 0.0.4]: https://github.com/prometheus/docs/blob/main/docs/instrumenting/exposition_formats.md
 //! [version 1.0.0]: https://prometheus.io/docs/instrumenting/escaping_schemes/
 //! [OpenMetrics]: https://github.com/prometheus/OpenMetrics/blob/main/specification/OpenMetrics.md

@@ -117,10 +117,11 @@ pub(super) fn word(bytes: &[u8], start: usize) -> Option<&str> {
     std::str::from_utf8(rest.get(..len)?).ok()
 }
 
-/// Reads whole milliseconds that end at a blank or at `end`.
+/// Reads whole milliseconds that end at a blank or at `end`. No `+` stands before them.
 pub(super) fn millis(bytes: &[u8], start: usize, end: usize) -> Option<(i64, usize)> {
     let word = word(bytes.get(..end)?, start)?;
-    Some((word.parse().ok()?, start + word.len()))
+    let millis = word.parse().ok().filter(|_| !word.starts_with('+'))?;
+    Some((millis, start + word.len()))
 }
 
 /// Reads seconds as OpenMetrics has them, in milliseconds, and as Prometheus cuts them off.

@@ -119,6 +119,8 @@ fn wrong_lines_are_told_with_their_number_and_cost_nothing_else() {
         "<html>",
         "föö 1",
         "foo{,} 1",
+        "{\"foo\" \"a\"=\"1\"} 1",
+        "foo 1 +5",
     ];
     for line in wrong {
         let scrape = read(&format!("before 1\n{line}\nafter 2"));
@@ -236,6 +238,11 @@ fn open_metrics_takes_nothing_else() {
         "# a comment",
         "#",
         "# TYPE a untypes",
+        "# TYPE a\tgauge",
+        "# TYPE\ta gauge",
+        "# HELP a",
+        "# HELP a\ttext",
+        "# UNIT a",
         "# UNIT a_seconds meters",
         "# EOF ",
     ] {
