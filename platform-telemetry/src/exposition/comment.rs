@@ -25,24 +25,56 @@ pub(super) fn is_nothing(line: &[u8]) -> bool {
     })
 }
 
-/// Reads the comments that nearly all are: a bare name after one blank each; others are left to [`read`].
+/// A comment, and where its line ends.
+pub(super) type Plain<'a> = (Entry<'a, 'static>, usize);
+
+/// Reads the comments that nearly all are, from `start` to the end of their line: a bare name after one blank each; others are left to [`read`].
+/// The name, which is often that of the comment before, is noted in `known` by its place and length.
 #[inline]
-pub(super) fn read_plain(text: &str, start: usize, end: usize) -> Option<Entry<'_, 'static>> {
+pub(super) fn read_plain<'a>(
+    text: &'a str,
+    start: usize,
+    open: bool,
+    known: &mut (usize, usize),
+) -> Option<Plain<'a>> {
     let bytes = text.as_bytes();
-    let keyword: &[u8; 7] = bytes.get(start..end)?.first_chunk()?;
+    let keyword: &[u8; 7] = bytes.get(start..)?.first_chunk()?;
+    let is_type = match keyword {
+        b"# TYPE " => true,
+        b"# HELP " => false,
+        _ => return None,
+    };
     let at = start + keyword.len();
-    let name = scan::name_end(bytes, at);
-    if name == at || name >= end || bytes.get(name) != Some(&b' ') || scan::is(bytes, at, scan::DIGIT) {
+    let name = scan::name_end_like(bytes, at, bytes, known.0, known.1);
+    if name == at || bytes.get(name) != Some(&b' ') || scan::is(bytes, at, scan::DIGIT) {
         return None;
     }
-    let (family, rest) = (text.get(at..name)?.into(), text.get(name + 1..end)?);
-    match keyword {
-        b"# TYPE " => Some(Entry::Type { family, of: FamilyType::parse(rest)? }),
-        b"# HELP " if !rest.starts_with([' ', '\t']) && memchr::memchr(b'\\', rest.as_bytes()).is_none() => {
-            Some(Entry::Help { family, text: rest.into() })
-        }
-        _ => None,
+    *known = (at, name - at);
+    let (family, rest) = (text.get(at..name)?.into(), name + 1);
+    let until = |end: usize| if open { end } else { without_blanks(bytes, rest, end) };
+    if is_type {
+        let end = scan::line_end(bytes, rest);
+        let of = FamilyType::parse(text.get(rest..until(end))?)?;
+        return Some((Entry::Type { family, of }, end));
     }
+    let words = bytes.get(rest..)?;
+    if matches!(words.first(), Some(b' ' | b'\t')) {
+        return None;
+    }
+    let end = memchr::memchr2(b'\n', b'\\', words).map_or(bytes.len(), |n| rest + n);
+    if bytes.get(end) == Some(&b'\\') {
+        return None;
+    }
+    Some((Entry::Help { family, text: text.get(rest..until(end))?.into() }, end))
+}
+
+/// Where the line ends without what may stand behind it.
+#[inline]
+pub(super) fn without_blanks(bytes: &[u8], start: usize, mut end: usize) -> usize {
+    while end > start && bytes.get(end - 1).is_some_and(|byte| matches!(byte, b' ' | b'\t' | b'\r')) {
+        end -= 1;
+    }
+    end
 }
 
 /// Reads a comment of the text from the `#` at `start` until `end`. In Prometheus' format it is none that is nothing.

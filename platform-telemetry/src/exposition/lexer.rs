@@ -97,6 +97,8 @@ pub(super) struct Lexer {
     /// Where the last sample begins, and how long its bare name is; 0: there is none to go by.
     before: usize,
     name_len: usize,
+    /// The name that the comment before has, by its place and length.
+    pub(super) family: (usize, usize),
     pub(super) head: Head,
     /// The labels of this line; behind those that were read, what is left of lines before.
     pub(super) labels: Vec<Pair>,
@@ -114,6 +116,7 @@ impl Lexer {
             limits: *limits,
             before: 0,
             name_len: 0,
+            family: (0, 0),
             head: Head::default(),
             labels: Vec::new(),
             known: 0,
@@ -135,16 +138,17 @@ impl Lexer {
     /// The next line is of another text.
     #[inline]
     pub(super) fn forget(&mut self) {
-        (self.name_len, self.known) = (0, 0);
+        (self.name_len, self.known, self.family) = (0, 0, (0, 0));
     }
 
-    /// `name{label="value",…}` or `{"name",label="value",…}`, of the line in `bytes` that begins at `start` and has so many.
+    /// `name{label="value",…}` or `{"name",label="value",…}`, of the line in `bytes` that begins at `start` and has so many. Where it ends is
+    /// minded if others follow it.
     #[inline]
     pub(super) fn read_head(&mut self, bytes: &[u8], start: usize, len: usize) -> Lexed<()> {
         let line = bytes.get(start..).unwrap_or_default();
         let before = bytes.get(self.before..).unwrap_or_default();
         self.before = start;
-        let read = self.read_series(line, before, len);
+        let read = self.read_series([line, before, bytes], len);
         if read.is_err() {
             self.forget();
         }
@@ -152,7 +156,7 @@ impl Lexer {
     }
 
     #[inline]
-    fn read_series(&mut self, line: &[u8], before: &[u8], end: usize) -> Lexed<()> {
+    fn read_series(&mut self, [line, before, all]: [&[u8]; 3], end: usize) -> Lexed<()> {
         const NAME: u8 = scan::LETTER | scan::DIGIT | scan::COLON;
         let mut same = 0;
         if self.name_len != 0 {
@@ -162,7 +166,12 @@ impl Lexer {
         }
         let mut at = self.name_len;
         if same == 0 || same < at || scan::is(line, at, NAME) {
-            at = if scan::is(line, 0, scan::DIGIT) { 0 } else { scan::name_end(line, 0) };
+            let (there, len) = self.family;
+            at = if scan::is(line, 0, scan::DIGIT) {
+                0
+            } else {
+                scan::name_end_like(line, 0, all, there, len)
+            };
             same = 0;
         }
         self.name_len = at;
@@ -442,11 +451,11 @@ fn open_seconds(bytes: &[u8], start: usize, end: usize) -> Lexed<(i64, usize)> {
 pub(super) fn quoted(bytes: &[u8], start: usize, end: usize) -> Lexed<Quoted> {
     let (mut at, mut escaped) = (start, false);
     while let Some(found) = scan::quote_or_escape(bytes, at).filter(|found| *found < end) {
-        if bytes.get(found) == Some(&b'"') {
-            return Ok(Quoted { inside: Span::new(start, found), escaped });
+        match bytes.get(found) {
+            Some(b'"') => return Ok(Quoted { inside: Span::new(start, found), escaped }),
+            Some(b'\\') if bytes.get(found + 1) != Some(&b'\n') => (escaped, at) = (true, found + 2),
+            _ => break,
         }
-        escaped = true;
-        at = found + 2;
     }
     fault(start - 1, "this quote is not closed")
 }

@@ -1,6 +1,6 @@
 //! Values and timestamps.
 
-use super::scan;
+use super::{lexer::Tail, scan};
 
 /// Powers of ten that are exact.
 const POWERS: [f64; 23] = [
@@ -31,7 +31,29 @@ pub(super) fn last_value(bytes: &[u8], start: usize) -> Option<(f64, usize)> {
     if let Some([digit @ b'0'..=b'9', b'\n']) = bytes.get(start..start + 2) {
         return Some((f64::from(digit - b'0'), start + 1));
     }
-    fast(bytes, start).filter(|(_, at)| bytes.get(*at) == Some(&b'\n'))
+    match fast(bytes, start) {
+        Some((number, at)) => (bytes.get(at) == Some(&b'\n')).then_some((number, at)),
+        None => last_slow(bytes, start),
+    }
+}
+
+/// The same of those that have more digits than are exact, or none.
+#[inline(never)]
+fn last_slow(bytes: &[u8], start: usize) -> Option<(f64, usize)> {
+    let end = scan::line_end(bytes, start);
+    let line = bytes.get(..end).filter(|_| end < bytes.len())?;
+    slow(line, start).filter(|(_, at)| *at == end)
+}
+
+/// The same of most values with a timestamp behind them.
+pub(super) fn last_two(bytes: &[u8], start: usize) -> Option<(Tail, usize)> {
+    let (value, at) = fast(bytes, start).filter(|(_, at)| is_blank(bytes, *at))?;
+    let mut at = scan::skip_blanks(bytes, at);
+    let mut millis = 0;
+    let count = digits(bytes, &mut at, &mut millis);
+    // So many do not wrap around.
+    let is_one = (1..=18).contains(&count) && bytes.get(at) == Some(&b'\n');
+    is_one.then_some((Tail { value, timestamp: Some(millis.cast_signed()) }, at))
 }
 
 /// Reads up to 19 digits, of which the number and its power of ten are exact: so is their product, rounded once.

@@ -1,9 +1,10 @@
 //! The parser without copies.
 
 use super::{
-    FamilyType, Format, Limits, LineError, comment,
+    FamilyType, Format, Limits, LineError,
+    comment::{self, without_blanks},
     lexer::{Fault, Lexed, Lexer, Pair, Quoted, Span, Tail, fault},
-    scan,
+    number, scan,
     text::decode,
 };
 use std::borrow::Cow;
@@ -72,6 +73,13 @@ pub enum Entry<'a, 'r> {
     End,
 }
 
+/// What most lines are.
+enum Plain<'a> {
+    Comment(Entry<'a, 'static>),
+    /// With where the line ends.
+    Sample(Tail, usize),
+}
+
 impl<'a> Reader<'a> {
     /// Reads with the limits by default.
     pub fn new(text: &'a [u8], format: Format) -> Self {
@@ -114,6 +122,19 @@ impl<'a> Reader<'a> {
                 continue;
             }
             let start = self.at;
+            match self.plain(start) {
+                Some(Plain::Comment(entry)) => return Some(Ok(entry)),
+                Some(Plain::Sample(Tail { value, timestamp }, end)) => {
+                    return Some(Ok(Entry::Sample(RawSample {
+                        line: self.chunk.get(start..end).unwrap_or_default(),
+                        lexer: &self.lexer,
+                        value,
+                        timestamp,
+                        head_end: start + self.lexer.head.end,
+                    })));
+                }
+                None => {}
+            }
             let rest = self.chunk.as_bytes().get(start..).unwrap_or_default();
             let end = memchr::memchr(b'\n', rest).map_or(self.chunk.len(), |n| start + n);
             self.at = end + 1;
@@ -125,11 +146,6 @@ impl<'a> Reader<'a> {
         let bytes = self.chunk.as_bytes();
         let (from, until) = trimmed(&self.lexer, bytes, start, end);
         if bytes.get(from) == Some(&b'#') {
-            if end - start <= self.lexer.limits().line_bytes
-                && let Some(entry) = comment::read_plain(self.chunk, from, until)
-            {
-                return Some(Ok(entry));
-            }
             return Some(self.comment(start, end));
         }
         // Put together where it is returned: moving it costs as much as some labels.
@@ -143,6 +159,37 @@ impl<'a> Reader<'a> {
             }))),
             Err(fault) => Some(Err(error(self.chunk, start, self.line, &fault))),
         }
+    }
+
+    /// Reads what nearly all lines are, without looking for their ends first: comments of one shape, and in Prometheus' format samples with plain
+    /// numbers. Others, and what is wrong, are left to who looks at the line as a whole.
+    #[inline]
+    fn plain(&mut self, start: usize) -> Option<Plain<'a>> {
+        let (bytes, limit) = (self.chunk.as_bytes(), self.lexer.limits().line_bytes);
+        let open = self.lexer.is_open();
+        let (read, end) = match bytes.get(start)? {
+            b'#' => {
+                let (entry, end) = comment::read_plain(self.chunk, start, open, &mut self.lexer.family)?;
+                (Plain::Comment(entry), end)
+            }
+            // What is longer is one line.
+            first if !open && *first > b' ' && bytes.len() <= CHUNK => {
+                self.lexer.read_head(bytes, start, bytes.len() - start).ok()?;
+                let at = scan::skip_blanks(bytes, start + self.lexer.head.end);
+                let (tail, end) = match number::last_value(bytes, at) {
+                    Some((value, end)) => (Tail { value, timestamp: None }, end),
+                    None => number::last_two(bytes, at)?,
+                };
+                (Plain::Sample(tail, end), end)
+            }
+            _ => return None,
+        };
+        if end - start > limit {
+            return None;
+        }
+        self.at = end + 1;
+        self.line += 1;
+        Some(read)
     }
 
     fn comment(&mut self, start: usize, end: usize) -> Result<Entry<'a, '_>, LineError> {
@@ -286,14 +333,6 @@ pub(super) fn read_tail(lexer: &mut Lexer, bytes: &[u8], start: usize, end: usiz
     // Without an exemplar it is all digits and blanks.
     let is_text = lexer.observed.is_none() || std::str::from_utf8(bytes.get(start..until)?).is_ok();
     is_text.then_some(tail)
-}
-
-#[inline]
-fn without_blanks(bytes: &[u8], start: usize, mut end: usize) -> usize {
-    while end > start && bytes.get(end - 1).is_some_and(|byte| matches!(byte, b' ' | b'\t' | b'\r')) {
-        end -= 1;
-    }
-    end
 }
 
 #[cold]

@@ -519,9 +519,9 @@ impl<S> Former<S> {
 /// Reads what follows the beginning of a line, and tells where the line ends; `None` if it must be parsed as a whole.
 #[inline]
 fn tail(lexer: &mut Lexer, text: &[u8], start: usize) -> Option<(f64, Option<i64>, usize)> {
-    let blank = usize::from(lexer.is_open());
-    if let Some((value, end)) = number::last_value(text, start + blank)
-        && (blank == 0 || text.get(start) == Some(&b' '))
+    let blank = text.get(start) == Some(&b' ');
+    if (blank || !lexer.is_open())
+        && let Some((value, end)) = number::last_value(text, start + usize::from(blank))
     {
         return Some((value, None, end));
     }

@@ -43,6 +43,30 @@ pub(super) fn name_end(bytes: &[u8], mut at: usize) -> usize {
     end_of(bytes, at, LETTER | DIGIT | COLON)
 }
 
+/// The same for a name that may begin with the `len` bytes of a name at `there` in `other`: those are compared, not looked at one by one.
+#[inline]
+pub(super) fn name_end_like(bytes: &[u8], at: usize, other: &[u8], there: usize, len: usize) -> usize {
+    if len == 0 || !same(bytes, at, other, there, len) {
+        return name_end(bytes, at);
+    }
+    let end = at + len;
+    if is(bytes, end, LETTER | DIGIT | COLON) { name_end(bytes, end) } else { end }
+}
+
+/// Where the line ends, from `at` on: mostly soon.
+#[inline]
+pub(super) fn line_end(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(word) = word(bytes, at) {
+        let found = zeros(word ^ every(b'\n'));
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    let rest = bytes.get(at..).unwrap_or_default();
+    at + rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len())
+}
+
 /// The highest bit of the bytes that may be in a metric's name.
 #[inline]
 const fn in_names(word: u64) -> u64 {
@@ -135,21 +159,22 @@ pub(super) fn digits(bytes: &[u8], at: usize) -> Option<(u64, usize)> {
     Some((upper.wrapping_add(lower) >> 32, count as usize))
 }
 
-/// The first `"` or `\` from `at` on.
+/// The first `"`, `\` or end of a line from `at` on.
 #[inline]
 pub(super) fn quote_or_escape(bytes: &[u8], mut at: usize) -> Option<usize> {
     const QUOTES: u64 = every(b'"');
     const ESCAPES: u64 = every(b'\\');
+    const ENDS: u64 = every(b'\n');
     while let Some(word) = word(bytes, at) {
         // Of each the lowest bit is right; those above it may be carried over, and do not matter.
-        let found = zeros(word ^ QUOTES) | zeros(word ^ ESCAPES);
+        let found = zeros(word ^ QUOTES) | zeros(word ^ ESCAPES) | zeros(word ^ ENDS);
         if found != 0 {
             return Some(at + found.trailing_zeros() as usize / 8);
         }
         at += 8;
     }
     let rest = bytes.get(at..)?;
-    rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).map(|n| at + n)
+    rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | b'\n')).map(|n| at + n)
 }
 
 #[inline]
@@ -171,9 +196,11 @@ mod tests {
     proptest! {
         #[test]
         fn quotes_are_found_as_one_by_one(bytes in proptest::collection::vec(
-            prop_oneof![Just(b'"'), Just(b'\\'), Just(b'#'), Just(b']'), Just(b'!'), any::<u8>()], 0..40), at in 0usize..45) {
-            let slow = bytes.iter().enumerate().skip(at).find(|(_, b)| matches!(**b, b'"' | b'\\')).map(|(n, _)| n);
+            prop_oneof![Just(b'"'), Just(b'\\'), Just(b'\n'), Just(b'#'), Just(b']'), Just(b'!'), any::<u8>()], 0..40), at in 0usize..45) {
+            let slow = bytes.iter().enumerate().skip(at).find(|(_, b)| matches!(**b, b'"' | b'\\' | b'\n')).map(|(n, _)| n);
             prop_assert_eq!(quote_or_escape(&bytes, at), slow);
+            let end = bytes.iter().enumerate().skip(at).find(|(_, b)| **b == b'\n').map(|(n, _)| n);
+            prop_assert_eq!(line_end(&bytes, at), end.unwrap_or(bytes.len().max(at)));
         }
 
         #[test]
@@ -191,7 +218,13 @@ mod tests {
         #[test]
         fn names_end_as_one_by_one(bytes in proptest::collection::vec(
             prop_oneof![4 => proptest::sample::select(b"azAZ_:09".to_vec()), 1 => any::<u8>()], 0..40), at in 0usize..45) {
-            prop_assert_eq!(name_end(&bytes, at), end_of(&bytes, at, LETTER | DIGIT | COLON));
+            let end = end_of(&bytes, at, LETTER | DIGIT | COLON);
+            prop_assert_eq!(name_end(&bytes, at), end);
+            for len in 0..=end.saturating_sub(at) {
+                prop_assert_eq!(name_end_like(&bytes, at, &bytes, at, len), end);
+            }
+            let other = end_of(&bytes, 0, LETTER | DIGIT | COLON);
+            prop_assert_eq!(name_end_like(&bytes, at, &bytes, 0, other), end);
         }
 
         #[test]

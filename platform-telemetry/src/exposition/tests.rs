@@ -377,3 +377,39 @@ proptest! {
         prop_assert_eq!(sample.timestamp, timestamp.map_or(NOW, Timestamp::from_millis));
     }
 }
+
+/// What the lines of a text say, in words.
+fn told(text: &str, format: Format) -> Vec<String> {
+    let mut reader = Reader::new(text.as_bytes(), format);
+    let mut told = Vec::new();
+    while let Some(entry) = reader.next_entry() {
+        told.push(match entry {
+            Ok(Entry::Sample(sample)) => {
+                let labels: Vec<_> = sample.labels().collect();
+                let exemplar = sample.exemplar().map(|one| (one.labels().collect::<Vec<_>>(), one.value()));
+                let (bits, at) = (sample.value().to_bits(), sample.timestamp());
+                format!("{} {labels:?} {bits:x} {at:?} {exemplar:?}", sample.name())
+            }
+            Ok(comment) => format!("{comment:?}"),
+            Err(error) => error.message,
+        });
+    }
+    told
+}
+
+proptest! {
+    /// A line whose end is not known is read as a whole; others without a look for their end.
+    #[test]
+    fn a_line_among_others_says_what_it_says_alone(
+        lines in proptest::collection::vec(prop_oneof![
+            "(node_)?[a-c_:0-9é]{1,4}(\\{[xy]=\"([a-z\\\\\" ]{0,9}|[0-9.]{1,3})\"(,z=\"[a-z]{0,3}\")?,?\\})?[ \t]{0,2}[+-]?([0-9]{1,21}|[0-9]{0,9}\\.[0-9]{0,12}|NaN|\\+Inf)(e[+-]?[0-9]{1,3})?([ \t]{0,2}-?[0-9]{0,19})?[ \t\r]{0,2}",
+            "[# ]{1,2}(TYPE|HELP|UNIT|EOFF) {1,2}\"?(node_)?[a-c_.0-9é]{0,4}\"? {0,2}(counter|gauge|[a-z\\\\ ]{0,9})[ \t\r]{0,2}",
+            "[ -~\t\r]{0,30}",
+        ], 1..12),
+        open in any::<bool>(),
+    ) {
+        let format = FORMATS[usize::from(open)];
+        let alone: Vec<String> = lines.iter().flat_map(|line| told(if line.is_empty() && open { "\n" } else { line }, format)).collect();
+        prop_assert_eq!(told(&(lines.join("\n") + "\n"), format), alone);
+    }
+}
