@@ -6,6 +6,7 @@ mod api;
 mod drift;
 mod provider;
 mod proxy;
+mod selection;
 
 pub use access::{ClusterAccess, Credential, CredentialSource, NoCredential};
 pub use api::{
@@ -18,3 +19,4 @@ pub use provider::{
     ProviderCapabilities,
 };
 pub use proxy::{ProxyRequest, ProxyTarget};
+pub use selection::Clusters;

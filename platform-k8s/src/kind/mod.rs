@@ -27,7 +27,8 @@ mod settings;
 mod shape;
 
 pub use engine::Engine;
-pub use settings::{Clusters, Mount, PortMapping, Protocol};
+pub use platform_core::cluster::Clusters;
+pub use settings::{Mount, PortMapping, Protocol};
 
 use crate::connection;
 use async_trait::async_trait;

@@ -1,11 +1,7 @@
 //! What only kind knows of a cluster: ports, mounts, subnets, patches.
 
 use super::engine::Engine;
-use platform_core::{
-    Error, Result,
-    cluster::{ClusterRole, ClusterSpec},
-    name::{ClusterName, EnvironmentName},
-};
+use platform_core::{Error, Result, cluster::Clusters};
 use std::{
     collections::BTreeMap,
     fmt,
@@ -13,33 +9,6 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-
-/// Which clusters a setting is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Clusters {
-    /// Every cluster.
-    All,
-    /// The one that gathers the telemetry of the others.
-    ControlPlane,
-    /// Those that run this environment.
-    Environment(EnvironmentName),
-    /// The one of this name.
-    Named(ClusterName),
-}
-
-impl Clusters {
-    pub(super) fn contains(&self, spec: &ClusterSpec) -> bool {
-        match self {
-            Self::All => true,
-            Self::ControlPlane => spec.role == ClusterRole::ControlPlane,
-            Self::Environment(name) => {
-                matches!(&spec.role, ClusterRole::Environments(names) if names.contains(name))
-            }
-            Self::Named(name) => *name == spec.name,
-        }
-    }
-}
 
 /// The protocol of a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

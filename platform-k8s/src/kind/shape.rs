@@ -130,7 +130,7 @@ pub(super) fn minor_version(image: &str) -> Option<String> {
     (number(major) && number(minor)).then(|| format!("{major}.{minor}"))
 }
 
-fn applicable<'a, T>(all: &'a [(super::settings::Clusters, T)], spec: &ClusterSpec) -> Vec<&'a T> {
+fn applicable<'a, T>(all: &'a [(super::Clusters, T)], spec: &ClusterSpec) -> Vec<&'a T> {
     all.iter().filter(|(clusters, _)| clusters.contains(spec)).map(|(_, value)| value).collect()
 }
 
