@@ -19,7 +19,7 @@
 //! real ones.
 //!
 //! Requests without credentials are the administrator's. Tokens of service accounts and impersonation make others of
-//! them, who may do what RBAC gives them. There are no client certificates, and the controllers in this process are
+//! them, who may do what RBAC gives them; for tokens of others [somebody](TokenAuthenticator) can vouch. There are no client certificates, and the controllers in this process are
 //! not asked what they may.
 //!
 //! Not simulated: the descriptions of fields in OpenAPI v3, which `kubectl explain` prints; admission webhooks; `exec`, `attach` and
@@ -48,6 +48,7 @@ mod store;
 mod strategy;
 mod write;
 
+pub use auth::{TokenAuthenticator, User};
 pub use controllers::{Behaviour, ImageBehaviour};
 pub use deletion::{DeleteOptions, Deletion, Propagation};
 pub use error::{ApiError, Cause, Details};

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::auth::token::KeyError;
-use super::auth::{Tokens, aggregation};
+use super::auth::{TokenAuthenticator, Tokens, aggregation};
 use super::bootstrap;
 use super::controllers::{self, Behaviour};
 use super::error::ApiError;
@@ -57,6 +57,7 @@ pub struct EmbeddedApiBuilder {
     nodes: usize,
     behaviour: Behaviour,
     data_dir: Option<PathBuf>,
+    authenticator: Option<Arc<dyn TokenAuthenticator>>,
 }
 
 impl EmbeddedApiBuilder {
@@ -82,6 +83,13 @@ impl EmbeddedApiBuilder {
     #[must_use]
     pub fn data_dir(self, directory: Option<PathBuf>) -> Self {
         Self { data_dir: directory, ..self }
+    }
+
+    /// Who vouches for bearer tokens that are not of the cluster's own service accounts, as kube-apiserver's webhook of authentication does. By default
+    /// they are refused.
+    #[must_use]
+    pub fn authenticator(self, authenticator: Arc<dyn TokenAuthenticator>) -> Self {
+        Self { authenticator: Some(authenticator), ..self }
     }
 
     /// Starts the cluster on a free port of 127.0.0.1.
@@ -112,6 +120,7 @@ impl EmbeddedApiBuilder {
         let server = Arc::new(Server {
             store: store.clone(),
             tokens,
+            authenticator: self.authenticator,
             faults: Faults::default(),
             requests: Requests::default(),
             shutdown: shutdown.clone(),
@@ -144,6 +153,7 @@ impl EmbeddedApi {
             nodes: 1,
             behaviour: Behaviour::default(),
             data_dir: None,
+            authenticator: None,
         }
     }
 

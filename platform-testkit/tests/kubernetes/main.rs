@@ -5,6 +5,7 @@
 
 mod admission;
 mod apply;
+mod authentication;
 mod authorization;
 mod conformance;
 mod crud;

@@ -1,8 +1,8 @@
 //! Authentication: the credentials of a request, and as whom it wants to act.
 //!
 //! A request without credentials is the administrator's, because the socket is on loopback and the kubeconfig of an
-//! embedded cluster has none. One with a bearer token is whose token it is, and anything else in the header is nobody
-//! known.
+//! embedded cluster has none. One with a bearer token is whose token it is, by the cluster's own tokens or by who vouches for others, and anything
+//! else in the header is nobody known.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use super::token::{Claims, ISSUER, Reference, Tokens};
 use super::user::{ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, account_groups, account_name};
-use super::{Access, ResourceAccess, User, require};
+use super::{Access, ResourceAccess, TokenAuthenticator, User, require, webhook};
 use crate::kubernetes::error::ApiError;
 use crate::kubernetes::http::percent_decoded;
 use crate::kubernetes::resource::GroupResource;
@@ -28,9 +28,10 @@ const LEEWAY_SECONDS: i64 = 60;
 /// Who a request is from.
 ///
 /// 401 for a token that does not hold, 403 for who may not act as another.
-pub(in crate::kubernetes) fn identify(
+pub(in crate::kubernetes) async fn identify(
     store: &Store,
     tokens: &Tokens,
+    authenticator: Option<&dyn TokenAuthenticator>,
     headers: &HeaderMap,
 ) -> Result<Arc<User>, ApiError> {
     let user = match headers.get(header::AUTHORIZATION) {
@@ -39,8 +40,8 @@ pub(in crate::kubernetes) fn identify(
             None => User::anonymous(),
             Some(token) => {
                 let audiences = [ISSUER.to_owned()];
-                let account = account_of(store, tokens, token, &audiences, Timestamp::now());
-                Arc::new(account.map_err(|_| ApiError::unauthorized())?.0)
+                let user = user_of(store, tokens, authenticator, token, &audiences).await;
+                Arc::new(user.map_err(|_| ApiError::unauthorized())?.0)
             }
         },
     };
@@ -50,8 +51,29 @@ pub(in crate::kubernetes) fn identify(
     Ok(user)
 }
 
+/// Whose token it is, a service account's or one that `authenticator` knows, and which of the `audiences` it is for; or what is wrong with it.
+pub(in crate::kubernetes) async fn user_of(
+    store: &Store,
+    tokens: &Tokens,
+    authenticator: Option<&dyn TokenAuthenticator>,
+    token: &str,
+    audiences: &[String],
+) -> Result<(User, Vec<String>), String> {
+    match authenticator {
+        Some(authenticator) if matches!(tokens.read(token), Ok(None)) => {
+            // Such tokens name no audience: they are for the API server alone.
+            let meant: Vec<String> = audiences.iter().filter(|one| *one == ISSUER).cloned().collect();
+            if meant.is_empty() {
+                return Err("invalid bearer token".to_owned());
+            }
+            Ok((webhook::ask(authenticator, token).await?, meant))
+        }
+        _ => account_of(store, tokens, token, audiences, Timestamp::now()),
+    }
+}
+
 /// The service account that a token is of, and which of the `audiences` it is for; or what is wrong with it.
-pub(in crate::kubernetes) fn account_of(
+fn account_of(
     store: &Store,
     tokens: &Tokens,
     token: &str,
@@ -173,6 +195,7 @@ fn impersonated(store: &Store, user: &User, headers: &HeaderMap) -> Result<User,
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
     use serde_json::json;
 
     use super::super::token::Bound;
@@ -222,7 +245,8 @@ mod tests {
         }
 
         fn who(&self, pairs: &[(&'static str, &str)]) -> Result<Arc<User>, u16> {
-            identify(&self.store, &self.tokens, &headers(pairs)).map_err(|error| error.code)
+            let identified = identify(&self.store, &self.tokens, None, &headers(pairs)).now_or_never();
+            identified.unwrap().map_err(|error| error.code)
         }
     }
 
@@ -289,7 +313,8 @@ mod tests {
         let refused = |pairs: &[(&'static str, &str)]| {
             let all: Vec<_> =
                 [("authorization", credentials.as_str())].iter().chain(pairs).copied().collect();
-            let error = identify(&cluster.store, &cluster.tokens, &headers(&all)).unwrap_err();
+            let identified = identify(&cluster.store, &cluster.tokens, None, &headers(&all)).now_or_never();
+            let error = identified.unwrap().unwrap_err();
             (error.code, error.message)
         };
         let (code, message) = refused(&[("impersonate-user", "bob")]);

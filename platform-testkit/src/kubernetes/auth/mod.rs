@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! user         who a request is from
+//! webhook      tokens that others vouch for
 //! identity     authentication: the credentials and the impersonation of a request
 //! token        the tokens of service accounts, as signed JWTs
 //! access       what a request wants to do
@@ -23,15 +24,17 @@ pub(super) mod roles;
 mod rule;
 pub(super) mod token;
 mod user;
+mod webhook;
 
 use super::resource::GroupResource;
 
 pub(super) use self::access::{Access, ResourceAccess};
 pub(super) use self::authorizer::{MissingRole, authorize, require, rules_of, summed_up};
 pub(super) use self::escalation::check as check_escalation;
-pub(super) use self::identity::{account_of, identify};
+pub(super) use self::identity::{identify, user_of};
 pub(super) use self::token::Tokens;
-pub(super) use self::user::User;
+pub use self::user::User;
+pub use self::webhook::TokenAuthenticator;
 
 /// The API group of roles and bindings.
 pub(super) const RBAC: &str = "rbac.authorization.k8s.io";

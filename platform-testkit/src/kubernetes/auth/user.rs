@@ -16,15 +16,31 @@ pub(in crate::kubernetes) const ANONYMOUS: &str = "system:anonymous";
 
 /// Who a request is from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in crate::kubernetes) struct User {
-    pub(in crate::kubernetes) name: String,
-    /// Empty where the way of authentication knows none.
-    pub(in crate::kubernetes) uid: String,
-    pub(in crate::kubernetes) groups: Vec<String>,
-    pub(in crate::kubernetes) extra: BTreeMap<String, Vec<String>>,
+#[non_exhaustive]
+pub struct User {
+    /// Its name, which roles are bound to.
+    pub name: String,
+    /// What tells it from former users of the name. Empty where the way of authentication knows none.
+    pub uid: String,
+    /// Its groups, which roles are bound to as well.
+    pub groups: Vec<String>,
+    /// What else is known of it, for audits.
+    pub extra: BTreeMap<String, Vec<String>>,
 }
 
 impl User {
+    /// A user in no group.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
+
+    /// Adds a group. Who is in `system:masters` may do everything.
+    #[must_use]
+    pub fn group(mut self, name: impl Into<String>) -> Self {
+        self.groups.push(name.into());
+        self
+    }
+
     /// Whom the kubeconfig of an embedded cluster is for.
     pub(in crate::kubernetes) fn administrator() -> Arc<Self> {
         static ADMINISTRATOR: LazyLock<Arc<User>> =

@@ -35,7 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::modify::Done;
 use self::request::{Accept, Parameters, Target};
-use super::auth::{self, Tokens, User};
+use super::auth::{self, TokenAuthenticator, Tokens, User};
 use super::error::ApiError;
 use super::faults::{Effect, Faults};
 use super::requests::Requests;
@@ -55,6 +55,8 @@ const LARGEST_BODY: usize = 3 * 1024 * 1024;
 pub(super) struct Server {
     pub(super) store: Arc<Store>,
     pub(super) tokens: Tokens,
+    /// Who vouches for tokens of others.
+    pub(super) authenticator: Option<Arc<dyn TokenAuthenticator>>,
     pub(super) faults: Faults,
     pub(super) requests: Requests,
     pub(super) shutdown: CancellationToken,
@@ -97,7 +99,7 @@ async fn handle(
 
 impl Server {
     async fn answer(&self, parts: &Parts, body: Bytes) -> Result<Response, ApiError> {
-        let user = auth::identify(&self.store, &self.tokens, &parts.headers)?;
+        let user = auth::identify(&self.store, &self.tokens, self.authenticator(), &parts.headers).await?;
         let path = parts.uri.path();
         let segments = segments(path).ok_or_else(ApiError::unknown_resource)?;
         let names: Vec<&str> = segments.iter().map(String::as_str).collect();
@@ -114,7 +116,7 @@ impl Server {
             _ => return Ok(page_not_found()),
         };
         let rest = rest.unwrap_or_default();
-        if let Some(response) = self.review(&user, (group, version), rest, parts, &body)? {
+        if let Some(response) = self.review(&user, (group, version), rest, parts, &body).await? {
             self.requests.count("create");
             return Ok(response);
         }
@@ -128,6 +130,10 @@ impl Server {
             modify::warn(response, &[warning.to_owned()]);
         }
         answered
+    }
+
+    fn authenticator(&self) -> Option<&dyn TokenAuthenticator> {
+        self.authenticator.as_deref()
     }
 
     fn serves(&self, group: &str, version: &str) -> bool {
@@ -186,7 +192,7 @@ impl Server {
     }
 
     /// A review, if the path is one.
-    fn review(
+    async fn review(
         &self,
         user: &User,
         (group, version): (&str, &str),
@@ -215,7 +221,7 @@ impl Server {
         let accept = Accept::parse(&parts.headers)?;
         let review = request::body(&parts.headers, body, kind)?.unwrap_or_else(|| json!({}));
         let api_version = format!("{group}/{version}");
-        let answered = review::answer(self, user, (&api_version, kind), namespace, &review)?;
+        let answered = review::answer(self, user, (&api_version, kind), namespace, &review).await?;
         Ok(Some(answer::value(201, &answered, accept)))
     }
 

@@ -16,7 +16,7 @@ use crate::kubernetes::deletion::timestamp;
 use crate::kubernetes::error::{ApiError, Cause};
 
 /// The answer to a review of this kind, in a namespace if the kind has one.
-pub(super) fn answer(
+pub(super) async fn answer(
     server: &Server,
     user: &User,
     (api_version, kind): (&str, &str),
@@ -31,7 +31,7 @@ pub(super) fn answer(
             spec = None;
             json!({"userInfo": user.info()})
         }
-        "TokenReview" => token(server, &typed(kind, review)?)?,
+        "TokenReview" => token(server, &typed(kind, review)?).await?,
         "SelfSubjectRulesReview" => {
             let review: SelfSubjectRulesReview = typed(kind, review)?;
             spec = Some(json!({}));
@@ -67,7 +67,7 @@ pub(super) fn answer(
     Ok(answered)
 }
 
-fn token(server: &Server, review: &TokenReview) -> Result<Value, ApiError> {
+async fn token(server: &Server, review: &TokenReview) -> Result<Value, ApiError> {
     let token = review.spec.token.as_str();
     if token.is_empty() {
         return Err(ApiError::bad_request("token is required for TokenReview in authentication"));
@@ -77,9 +77,10 @@ fn token(server: &Server, review: &TokenReview) -> Result<Value, ApiError> {
         None | Some([]) => own.as_slice(),
         Some(audiences) => audiences,
     };
-    Ok(match auth::account_of(&server.store, &server.tokens, token, audiences, Timestamp::now()) {
-        Ok((account, audiences)) => {
-            json!({"authenticated": true, "user": account.info(), "audiences": audiences})
+    let authenticator = server.authenticator();
+    Ok(match auth::user_of(&server.store, &server.tokens, authenticator, token, audiences).await {
+        Ok((user, audiences)) => {
+            json!({"authenticated": true, "user": user.info(), "audiences": audiences})
         }
         Err(why) => json!({"user": {}, "error": why}),
     })
