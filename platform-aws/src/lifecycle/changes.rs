@@ -1,0 +1,532 @@
+//! What stands between a cluster and what is wanted.
+
+use super::{
+    job::Job,
+    nodes::{self, GroupDifference},
+    observe::Observed,
+};
+use crate::{
+    api::Stack,
+    ownership,
+    settings::{
+        AccessEntry, Addon, FargateProfile, IdentityMechanism, LogType, Network, NodeGroup,
+        ServiceAccountRole, SupportType,
+    },
+    stack::{self, digest_of, place_of},
+};
+use aws_sdk_eks::types as eks;
+use platform_core::{Result, cluster::ClusterChange};
+use serde::Serialize;
+use std::{collections::BTreeSet, fmt};
+
+/// When a change comes. Changes of one phase are made at the same time, but for those of the control plane: EKS takes one update at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Phase {
+    /// The network and roles.
+    Foundation,
+    /// The cluster's configuration and version.
+    ControlPlane,
+    /// Who may use it.
+    Access,
+    /// Addons without which nodes do not become ready.
+    NodeAddons,
+    /// Nodes.
+    Nodes,
+    /// The other addons.
+    Addons,
+    /// Roles of pods.
+    ServiceAccounts,
+    /// What is no longer wanted goes last.
+    Removal,
+}
+
+/// One thing to be done to a cluster.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Change {
+    /// Updates the stack of the network and roles.
+    UpdateFoundation,
+    /// Sets from where the API server is reached; what differs.
+    SetEndpoint(Vec<String>),
+    /// Sets what is logged.
+    SetLogging {
+        /// What is logged now.
+        from: BTreeSet<String>,
+        /// What is to be logged.
+        to: BTreeSet<String>,
+    },
+    /// Sets what happens at the end of standard support.
+    SetUpgradePolicy(SupportType),
+    /// Turns the deletion protection of EKS on or off.
+    SetDeletionProtection(bool),
+    /// Writes the tags that are missing.
+    SetTags(Vec<String>),
+    /// Upgrades by one minor version: node groups that lag, the control plane, addons without a version of their own, node groups.
+    Upgrade {
+        /// The version it has.
+        from: String,
+        /// The version after it.
+        to: String,
+    },
+    /// Lets somebody in.
+    CreateAccessEntry(AccessEntry),
+    /// Lets somebody in no more.
+    RemoveAccessEntry(String),
+    /// Installs an addon.
+    CreateAddon(Addon),
+    /// Brings an addon to its version and configuration; what differs.
+    UpdateAddon(Addon, Vec<String>),
+    /// Removes an addon.
+    RemoveAddon(String),
+    /// Makes a node group.
+    CreateNodeGroup(NodeGroup),
+    /// Deletes a node group whose creation failed, and makes it anew; why it failed.
+    RepairNodeGroup(NodeGroup, String),
+    /// Changes what can be changed while it runs; what differs.
+    UpdateNodeGroup(NodeGroup, Vec<String>),
+    /// Brings a node group to the version of the control plane.
+    UpgradeNodeGroup {
+        /// The group.
+        name: String,
+        /// The version it has.
+        from: String,
+        /// The version of the control plane.
+        to: String,
+    },
+    /// Drains and deletes a node group.
+    RemoveNodeGroup(String),
+    /// Makes a Fargate profile.
+    CreateFargateProfile(FargateProfile),
+    /// Deletes a Fargate profile.
+    RemoveFargateProfile(String),
+    /// Makes or updates the stack of roles that service accounts get by OIDC.
+    UpdateServiceAccounts,
+    /// Gives pods of a service account their role.
+    CreateAssociation(ServiceAccountRole),
+    /// Takes the role from pods of a service account.
+    RemoveAssociation {
+        /// Namespace and name of the service account.
+        account: String,
+        /// The association.
+        id: String,
+    },
+}
+
+impl Change {
+    /// When it comes.
+    pub fn phase(&self) -> Phase {
+        match self {
+            Self::UpdateFoundation => Phase::Foundation,
+            Self::SetEndpoint(_)
+            | Self::SetLogging { .. }
+            | Self::SetUpgradePolicy(_)
+            | Self::SetDeletionProtection(_)
+            | Self::SetTags(_)
+            | Self::Upgrade { .. } => Phase::ControlPlane,
+            Self::CreateAccessEntry(_) => Phase::Access,
+            Self::CreateAddon(addon) if addon.is_needed_by_nodes() => Phase::NodeAddons,
+            Self::CreateNodeGroup(_)
+            | Self::RepairNodeGroup(..)
+            | Self::UpdateNodeGroup(..)
+            | Self::UpgradeNodeGroup { .. }
+            | Self::CreateFargateProfile(_) => Phase::Nodes,
+            Self::CreateAddon(_) | Self::UpdateAddon(..) => Phase::Addons,
+            Self::UpdateServiceAccounts | Self::CreateAssociation(_) => Phase::ServiceAccounts,
+            Self::RemoveAccessEntry(_)
+            | Self::RemoveAddon(_)
+            | Self::RemoveNodeGroup(_)
+            | Self::RemoveFargateProfile(_)
+            | Self::RemoveAssociation { .. } => Phase::Removal,
+        }
+    }
+}
+
+/// As a line of a plan.
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let set = |types: &BTreeSet<String>| types.iter().cloned().collect::<Vec<_>>().join(", ");
+        match self {
+            Self::UpdateFoundation => write!(f, "network and roles: the stack differs from its template"),
+            Self::SetEndpoint(differences) => write!(f, "endpoint: {}", differences.join(", ")),
+            Self::SetLogging { from, to } => write!(f, "logging: {} -> {}", set(from), set(to)),
+            Self::SetUpgradePolicy(SupportType::Standard) => {
+                write!(f, "upgrade policy: extended -> standard support")
+            }
+            Self::SetUpgradePolicy(SupportType::Extended) => {
+                write!(f, "upgrade policy: standard -> extended support")
+            }
+            Self::SetDeletionProtection(on) => {
+                let word = |on: bool| if on { "on" } else { "off" };
+                write!(f, "deletion protection: {} -> {}", word(!on), word(*on))
+            }
+            Self::SetTags(keys) => write!(f, "tags: {} to be written", keys.join(", ")),
+            Self::Upgrade { from, to } => write!(f, "kubernetes version: {from} -> {to}"),
+            Self::CreateAccessEntry(entry) => write!(f, "access entry {}: to be created", entry.principal),
+            Self::RemoveAccessEntry(principal) => write!(f, "access entry {principal}: to be deleted"),
+            Self::CreateAddon(addon) => write!(f, "addon {}: to be installed", addon.name),
+            Self::UpdateAddon(addon, differences) => {
+                write!(f, "addon {}: {}", addon.name, differences.join(", "))
+            }
+            Self::RemoveAddon(name) => write!(f, "addon {name}: to be removed"),
+            Self::CreateNodeGroup(group) => write!(f, "node group {}: to be created", group.name),
+            Self::RepairNodeGroup(group, why) => {
+                write!(
+                    f,
+                    "node group {}: to be deleted and created again, since it failed: {why}",
+                    group.name
+                )
+            }
+            Self::UpdateNodeGroup(group, differences) => {
+                write!(f, "node group {}: {}", group.name, differences.join(", "))
+            }
+            Self::UpgradeNodeGroup { name, from, to } => {
+                write!(f, "node group {name}: kubernetes version {from} -> {to}")
+            }
+            Self::RemoveNodeGroup(name) => write!(f, "node group {name}: to be drained and deleted"),
+            Self::CreateFargateProfile(profile) => {
+                write!(f, "Fargate profile {}: to be created", profile.name)
+            }
+            Self::RemoveFargateProfile(name) => write!(f, "Fargate profile {name}: to be deleted"),
+            Self::UpdateServiceAccounts => {
+                write!(f, "roles of service accounts: the stack differs from its template")
+            }
+            Self::CreateAssociation(role) => {
+                write!(f, "service account {}/{}: to get its role", role.namespace, role.service_account)
+            }
+            Self::RemoveAssociation { account, .. } => {
+                write!(f, "service account {account}: to lose its role")
+            }
+        }
+    }
+}
+
+/// What stands between a cluster and its spec, in the order in which it is done.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
+pub struct Changes {
+    /// What can be done while it runs.
+    pub changes: Vec<Change>,
+    /// What can only be had by a cluster, or a part of it, made anew, which is not done: a sentence each.
+    pub recreate: Vec<String>,
+}
+
+impl Changes {
+    /// Whether everything is as wanted.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.recreate.is_empty()
+    }
+
+    /// As the platform's plan has it.
+    pub(crate) fn summary(&self) -> ClusterChange {
+        let update = self.changes.iter().map(ToString::to_string);
+        if !self.recreate.is_empty() {
+            ClusterChange::Recreate { differences: self.recreate.iter().cloned().chain(update).collect() }
+        } else if self.changes.is_empty() {
+            ClusterChange::Unchanged
+        } else {
+            ClusterChange::Update { differences: update.collect() }
+        }
+    }
+}
+
+/// A line for each change, under its phase.
+impl fmt::Display for Changes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for difference in &self.recreate {
+            writeln!(f, "-/+ {difference}")?;
+        }
+        for change in &self.changes {
+            writeln!(f, "~ {change}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Job<'_> {
+    /// What stands between what there is and what is wanted.
+    pub(crate) fn changes(&self, observed: &Observed, foundation: Option<&Stack>) -> Result<Changes> {
+        let mut changes = Changes::default();
+        self.compare_foundation(foundation, &mut changes)?;
+        self.compare_control_plane(observed, &mut changes);
+        self.compare_version(observed, &mut changes);
+        self.compare_access(observed, &mut changes);
+        self.compare_addons(observed, &mut changes);
+        self.compare_nodes(observed, &mut changes);
+        self.compare_service_accounts(observed, &mut changes);
+        changes.changes.sort_by_key(Change::phase);
+        Ok(changes)
+    }
+
+    pub(crate) fn compare_foundation(&self, foundation: Option<&Stack>, changes: &mut Changes) -> Result<()> {
+        let Some(foundation) = foundation else {
+            if stack::is_needed(self.settings) {
+                changes.changes.push(Change::UpdateFoundation);
+            }
+            return Ok(());
+        };
+        let place = place_of(&foundation.outputs)?;
+        let template = stack::cluster(&self.spec.name, self.settings, place.as_ref());
+        if template.is_some_and(|template| Some(template.digest.as_str()) != digest_of(&foundation.outputs)) {
+            changes.changes.push(Change::UpdateFoundation);
+        }
+        if let (Network::New(new), Some(place)) = (&self.settings.network, &place) {
+            if usize::from(new.zones) != place.zones.len() {
+                changes.recreate.push(format!("network: zones: {} -> {}", place.zones.len(), new.zones));
+            }
+            if let Some(cidr) = new.cidr.filter(|cidr| *cidr != place.cidr) {
+                changes.recreate.push(format!("network: cidr: {} -> {cidr}", place.cidr));
+            }
+        }
+        Ok(())
+    }
+
+    fn compare_control_plane(&self, observed: &Observed, changes: &mut Changes) {
+        let cluster = &observed.cluster;
+        // What AWS does not tell of is no difference: emulators know less.
+        if let Some(there) = cluster.resources_vpc_config() {
+            let mut differences = Vec::new();
+            let wanted = &self.settings.endpoint;
+            let mut flag = |name: &str, there: bool, wanted: bool| {
+                if there != wanted {
+                    differences.push(format!("{name}: {there} -> {wanted}"));
+                }
+            };
+            flag("public", there.endpoint_public_access(), wanted.public);
+            flag("private", there.endpoint_private_access(), wanted.private);
+            let cidrs: BTreeSet<&str> = there.public_access_cidrs().iter().map(String::as_str).collect();
+            let wanted_cidrs = super::control_plane::public_access_cidrs(wanted);
+            let wanted_cidrs: BTreeSet<&str> = wanted_cidrs.iter().map(String::as_str).collect();
+            if wanted.public && !cidrs.is_empty() && cidrs != wanted_cidrs {
+                let list = |cidrs: BTreeSet<&str>| cidrs.into_iter().collect::<Vec<_>>().join(" ");
+                differences.push(format!("publicAccessCidrs: {} -> {}", list(cidrs), list(wanted_cidrs)));
+            }
+            if !differences.is_empty() {
+                changes.changes.push(Change::SetEndpoint(differences));
+            }
+            if let (Network::Existing(existing), Some(vpc)) = (&self.settings.network, there.vpc_id())
+                && existing.vpc != vpc
+            {
+                changes.recreate.push(format!("network: vpc: {vpc} -> {}", existing.vpc));
+            }
+        }
+        if let Some(logging) = cluster.logging() {
+            let from: BTreeSet<String> = logging
+                .cluster_logging()
+                .iter()
+                .filter(|setup| setup.enabled() == Some(true))
+                .flat_map(|setup| setup.types().iter().map(|log| log.as_str().to_owned()))
+                .collect();
+            let to: BTreeSet<String> =
+                self.settings.logging.iter().map(|log| log_type(*log).as_str().to_owned()).collect();
+            if from != to {
+                changes.changes.push(Change::SetLogging { from, to });
+            }
+        }
+        if let Some(there) = cluster.upgrade_policy().and_then(|policy| policy.support_type()) {
+            let wanted = self.settings.upgrade_policy;
+            if *there != super::control_plane::support_type(wanted) {
+                changes.changes.push(Change::SetUpgradePolicy(wanted));
+            }
+        }
+        if cluster.deletion_protection().is_some_and(|there| there != self.deletion_protection()) {
+            changes.changes.push(Change::SetDeletionProtection(self.deletion_protection()));
+        }
+        let missing: Vec<String> = self
+            .tags()
+            .into_iter()
+            .filter(|(key, value)| cluster.tags().and_then(|tags| tags.get(key)) != Some(value))
+            .map(|(key, _)| key)
+            .collect();
+        if !missing.is_empty() {
+            changes.changes.push(Change::SetTags(missing));
+        }
+        let key = cluster.encryption_config().iter().filter_map(|config| config.provider()?.key_arn()).next();
+        if key != self.settings.secrets_encryption_key.as_deref()
+            && self.settings.secrets_encryption_key.is_some()
+        {
+            let none = |key: Option<&str>| key.unwrap_or("none").to_owned();
+            let wanted = none(self.settings.secrets_encryption_key.as_deref());
+            changes.recreate.push(format!("secretsEncryptionKey: {} -> {wanted}", none(key)));
+        }
+        if let Some(there) = cluster.compute_config().and_then(eks::ComputeConfigResponse::enabled) {
+            if there != self.settings.auto_mode.is_some() {
+                changes.recreate.push(format!("autoMode: {there} -> {}", !there));
+            }
+        }
+        if let (Some(there), Some(wanted)) = (
+            cluster.kubernetes_network_config().and_then(|config| config.service_ipv4_cidr()),
+            self.settings.service_cidr,
+        ) && there != wanted.to_string()
+        {
+            changes.recreate.push(format!("serviceCidr: {there} -> {wanted}"));
+        }
+    }
+
+    fn compare_version(&self, observed: &Observed, changes: &mut Changes) {
+        let there = observed.version();
+        let Some(wanted) = self.spec.kubernetes_version.as_deref() else { return };
+        let (Some(from), Some(to)) = (minor(there), minor(wanted)) else { return };
+        if to < from {
+            changes.recreate.push(format!("kubernetes version: {there} -> {wanted} (EKS does not go back)"));
+        }
+        for step in from..to {
+            changes
+                .changes
+                .push(Change::Upgrade { from: format!("1.{step}"), to: format!("1.{}", step + 1) });
+        }
+    }
+
+    fn compare_access(&self, observed: &Observed, changes: &mut Changes) {
+        for entry in &self.settings.access_entries {
+            if !observed.access_entries.contains(&entry.principal) {
+                changes.changes.push(Change::CreateAccessEntry(entry.clone()));
+            }
+        }
+        for entry in &observed.entry_details {
+            if ownership::is_ours(entry.tags(), &self.spec.platform)
+                && let Some(principal) = entry.principal_arn()
+            {
+                changes.changes.push(Change::RemoveAccessEntry(principal.to_owned()));
+            }
+        }
+    }
+
+    fn compare_addons(&self, observed: &Observed, changes: &mut Changes) {
+        let wanted = self.settings.wanted_addons();
+        let names: BTreeSet<&str> = wanted.iter().map(|addon| addon.name.as_str()).collect();
+        for addon in &wanted {
+            let details = observed.addon_details.iter().find(|there| there.addon_name() == Some(&addon.name));
+            if !observed.addons.contains(&addon.name) {
+                changes.changes.push(Change::CreateAddon(addon.clone()));
+            } else if let Some(details) = details {
+                let differences = super::addons::differences(addon, details);
+                if !differences.is_empty() {
+                    changes.changes.push(Change::UpdateAddon(addon.clone(), differences));
+                }
+            }
+        }
+        for addon in &observed.addon_details {
+            let name = addon.addon_name().unwrap_or_default();
+            if !names.contains(name) && ownership::is_ours(addon.tags(), &self.spec.platform) {
+                changes.changes.push(Change::RemoveAddon(name.to_owned()));
+            }
+        }
+    }
+
+    fn compare_nodes(&self, observed: &Observed, changes: &mut Changes) {
+        let wanted = self.node_groups();
+        for group in &wanted {
+            let there = observed.node_groups.iter().find(|there| there.nodegroup_name() == Some(&group.name));
+            let Some(there) = there else {
+                changes.changes.push(Change::CreateNodeGroup(group.clone()));
+                continue;
+            };
+            if there.status() == Some(&eks::NodegroupStatus::CreateFailed) {
+                changes.changes.push(Change::RepairNodeGroup(group.clone(), nodes::health(there)));
+                continue;
+            }
+            let GroupDifference { update, recreate } = nodes::differences(group, there);
+            if !update.is_empty() {
+                changes.changes.push(Change::UpdateNodeGroup(group.clone(), update));
+            }
+            let fixed = recreate.into_iter().map(|difference| {
+                format!("node group {}: {difference} (give the group another name: a new one is made and this one drained)", group.name)
+            });
+            changes.recreate.extend(fixed);
+            let lags = minor(there.version().unwrap_or_default()) < minor(observed.version());
+            // An upgrade of the control plane takes its groups along.
+            let upgrades = changes.changes.iter().any(|change| matches!(change, Change::Upgrade { .. }));
+            if lags && !upgrades && there.version().is_some() {
+                changes.changes.push(Change::UpgradeNodeGroup {
+                    name: group.name.clone(),
+                    from: there.version().unwrap_or_default().to_owned(),
+                    to: observed.version().to_owned(),
+                });
+            }
+        }
+        for group in &observed.node_groups {
+            let name = group.nodegroup_name().unwrap_or_default();
+            if !wanted.iter().any(|wanted| wanted.name == name)
+                && ownership::is_ours(group.tags(), &self.spec.platform)
+            {
+                changes.changes.push(Change::RemoveNodeGroup(name.to_owned()));
+            }
+        }
+        for profile in &self.settings.fargate_profiles {
+            let there = observed
+                .fargate_profiles
+                .iter()
+                .find(|there| there.fargate_profile_name() == Some(&profile.name));
+            match there {
+                None => changes.changes.push(Change::CreateFargateProfile(profile.clone())),
+                Some(there) if !nodes::is_same_profile(profile, there) => changes.recreate.push(format!(
+                    "Fargate profile {}: its selectors (give the profile another name)",
+                    profile.name
+                )),
+                Some(_) => {}
+            }
+        }
+        for profile in &observed.fargate_profiles {
+            let name = profile.fargate_profile_name().unwrap_or_default();
+            let wanted = self.settings.fargate_profiles.iter().any(|wanted| wanted.name == name);
+            if !wanted && ownership::is_ours(profile.tags(), &self.spec.platform) {
+                changes.changes.push(Change::RemoveFargateProfile(name.to_owned()));
+            }
+        }
+    }
+
+    fn compare_service_accounts(&self, observed: &Observed, changes: &mut Changes) {
+        let roles = &self.settings.service_account_roles;
+        if let Some(issuer) = super::access::issuer(&observed.cluster) {
+            let template = stack::service_accounts(&self.spec.name, self.settings, issuer);
+            let there = observed.service_accounts.as_ref().and_then(|stack| digest_of(&stack.outputs));
+            if template.as_ref().map(|template| template.digest.as_str()) != there {
+                changes.changes.push(Change::UpdateServiceAccounts);
+            }
+        }
+        let name = |role: &ServiceAccountRole| (role.namespace.clone(), role.service_account.clone());
+        let wanted: Vec<&ServiceAccountRole> =
+            roles.iter().filter(|role| role.mechanism == IdentityMechanism::PodIdentity).collect();
+        let there = |association: &eks::PodIdentityAssociationSummary| {
+            (
+                association.namespace().unwrap_or_default().to_owned(),
+                association.service_account().unwrap_or_default().to_owned(),
+            )
+        };
+        for role in &wanted {
+            if !observed.associations.iter().any(|association| there(association) == name(role)) {
+                changes.changes.push(Change::CreateAssociation((*role).clone()));
+            }
+        }
+        for association in &observed.association_details {
+            if ownership::is_ours(association.tags(), &self.spec.platform)
+                && let Some(id) = association.association_id()
+            {
+                let account = format!(
+                    "{}/{}",
+                    association.namespace().unwrap_or_default(),
+                    association.service_account().unwrap_or_default()
+                );
+                changes.changes.push(Change::RemoveAssociation { account, id: id.to_owned() });
+            }
+        }
+    }
+}
+
+/// The log type as AWS names it.
+pub(crate) fn log_type(log: LogType) -> eks::LogType {
+    match log {
+        LogType::Api => eks::LogType::Api,
+        LogType::Audit => eks::LogType::Audit,
+        LogType::Authenticator => eks::LogType::Authenticator,
+        LogType::ControllerManager => eks::LogType::ControllerManager,
+        LogType::Scheduler => eks::LogType::Scheduler,
+    }
+}
+
+/// The minor version of `1.34`.
+pub(crate) fn minor(version: &str) -> Option<u32> {
+    version.strip_prefix("1.")?.split('.').next()?.parse().ok()
+}
