@@ -112,10 +112,15 @@ impl ApiError {
 
 /// Whether credentials could not be had. AWS' clients tell it by what is underneath, and some of it only in words.
 fn is_about_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
+    const WORDS: [&str; 4] = [
+        "no providers in chain",
+        "auth scheme",
+        "identity resolver",
+        "an error occurred while loading credentials",
+    ];
     std::iter::successors(Some(error), |error| error.source()).any(|error| {
         let text = error.to_string();
-        error.is::<CredentialsError>()
-            || ["credentials", "identity", "no providers in chain"].iter().any(|word| text.contains(word))
+        error.is::<CredentialsError>() || WORDS.iter().any(|words| text.contains(words))
     })
 }
 

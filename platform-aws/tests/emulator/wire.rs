@@ -38,8 +38,10 @@ pub(crate) enum Break {
 }
 
 impl Break {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::Before, Self::After, Self::KillBefore, Self::KillAfter, Self::LoseAnswer];
+    /// A failure before and one after the execution of a call, and an end of the program, in turn before and after.
+    pub(crate) fn at(call: usize) -> [Self; 3] {
+        [Self::Before, Self::After, if call.is_multiple_of(2) { Self::KillBefore } else { Self::KillAfter }]
+    }
 
     fn executes(self) -> bool {
         matches!(self, Self::After | Self::KillAfter | Self::LoseAnswer)
@@ -112,8 +114,10 @@ impl Wire {
     /// What is to happen to the next call.
     fn next(&self) -> Option<Break> {
         let mut plan = self.0.plan.lock().unwrap();
-        if plan.cut.is_some() {
-            return Some(Break::Before);
+        match plan.cut {
+            Some(Break::KillBefore | Break::KillAfter) => return Some(Break::KillBefore),
+            Some(_) => return Some(Break::Before),
+            None => {}
         }
         let (left, how) = plan.broken.as_mut()?;
         if *left > 0 {
@@ -158,11 +162,17 @@ impl HttpConnector for Connector {
             if let Some(how) = how.filter(|how| !how.executes()) {
                 return Err(wire.cut(how, &what).await);
             }
-            let answer = inner.call(request).await;
-            if let Ok(answer) = &answer {
-                let status = answer.status().as_u16();
-                wire.0.calls.lock().unwrap().push(Call { what: what.clone(), status });
-            }
+            // What is under way is executed, whether or not somebody still waits for its answer.
+            let (calls, named) = (wire.0.clone(), what.clone());
+            let executed = tokio::spawn(async move {
+                let answer = inner.call(request).await;
+                if let Ok(answer) = &answer {
+                    let status = answer.status().as_u16();
+                    calls.calls.lock().unwrap().push(Call { what: named, status });
+                }
+                answer
+            });
+            let answer = executed.await.unwrap();
             match how {
                 Some(how) => Err(wire.cut(how, &what).await),
                 None => answer,
