@@ -2,13 +2,14 @@
 
 use crate::{
     api::{ApiError, ApiErrorKind, Caller},
+    ownership::{CLUSTER_TAG, PLATFORM_TAG},
     permissions::{PermissionCheck, PermissionScope, Phase},
     provider::EksProvider,
     settings::{EksSettings, Network},
 };
 use futures::future::join_all;
 use ipnet::Ipv4Net;
-use platform_core::{Error, ErrorKind, Result};
+use platform_core::{Error, ErrorKind, Result, cluster::ClusterSpec};
 use serde::Serialize;
 use std::fmt;
 
@@ -128,20 +129,36 @@ impl EksProvider {
         };
         report.add("region", verdict, kind);
         report.add("permissions", permissions, ErrorKind::Denied);
-        let used = clusters.map(|clusters| clusters.len());
-        report.add("quota of clusters", self.check_quota(CLUSTERS, used).await, ErrorKind::Exhausted);
-        let (addresses, used) = match vpcs {
+        let planned = self.planned();
+        let use_of_clusters = clusters.map(|clusters| {
+            let wanted =
+                planned.iter().filter(|spec| !clusters.iter().any(|name| *name == spec.name.as_str()));
+            Use { used: clusters.len(), wanted: at_least_one(&planned, wanted.count()) }
+        });
+        report.add(
+            "quota of clusters",
+            self.check_quota(CLUSTERS, use_of_clusters).await,
+            ErrorKind::Exhausted,
+        );
+        let (addresses, use_of_vpcs) = match vpcs {
             Ok(vpcs) => {
                 let taken: Vec<(String, Ipv4Net)> = vpcs
                     .iter()
-                    .filter(|vpc| !vpc.tags.contains_key(crate::ownership::PLATFORM_TAG))
+                    .filter(|vpc| !vpc.tags.contains_key(PLATFORM_TAG))
                     .flat_map(|vpc| vpc.cidrs.iter().map(|cidr| (vpc.id.clone(), *cidr)))
                     .collect();
-                (addresses(self.all_settings(), &taken), Ok(vpcs.len()))
+                let there = |spec: &ClusterSpec| {
+                    vpcs.iter()
+                        .any(|vpc| vpc.tags.get(CLUSTER_TAG).map(String::as_str) == Some(spec.name.as_str()))
+                };
+                let is_new = |spec: &ClusterSpec| matches!(self.settings_of(spec).network, Network::New(_));
+                let wanted = planned.iter().filter(|spec| is_new(spec) && !there(spec)).count();
+                let wanted = at_least_one(&planned, wanted);
+                (addresses(self.all_settings(), &taken), Ok(Use { used: vpcs.len(), wanted }))
             }
             Err(error) => (PreflightVerdict::NotChecked(error.to_string()), Err(error)),
         };
-        report.add("quota of VPCs", self.check_quota(VPCS, used).await, ErrorKind::Exhausted);
+        report.add("quota of VPCs", self.check_quota(VPCS, use_of_vpcs).await, ErrorKind::Exhausted);
         report.add("addresses", addresses, ErrorKind::Conflict);
         Ok(report)
     }
@@ -204,20 +221,35 @@ impl EksProvider {
     async fn check_quota(
         &self,
         (service, code): (&str, &str),
-        used: Result<usize, ApiError>,
+        asked: Result<Use, ApiError>,
     ) -> PreflightVerdict {
-        let used = match used {
-            Ok(used) => used,
+        let Use { used, wanted } = match asked {
+            Ok(asked) => asked,
             Err(error) => return PreflightVerdict::NotChecked(error.to_string()),
         };
         match self.aws().account.quota(service, code).await {
-            Ok(quota) if used as f64 >= quota.value => {
-                PreflightVerdict::Failed(format!("{used} of {} are in use", quota.value))
+            Ok(quota) => {
+                let told = format!("{used} of {} are in use, {wanted} more are wanted", quota.value);
+                if (used + wanted) as f64 > quota.value {
+                    PreflightVerdict::Failed(told)
+                } else {
+                    PreflightVerdict::Passed(told)
+                }
             }
-            Ok(quota) => PreflightVerdict::Passed(format!("{used} of {} are in use", quota.value)),
             Err(error) => PreflightVerdict::NotChecked(error.to_string()),
         }
     }
+}
+
+/// How much of a quota there is, and how much will be.
+struct Use {
+    used: usize,
+    wanted: usize,
+}
+
+/// Where nothing was planned yet, one is what somebody will want.
+fn at_least_one(planned: &[ClusterSpec], wanted: usize) -> usize {
+    if planned.is_empty() { 1 } else { wanted }
 }
 
 fn failed(error: &ApiError) -> (PreflightVerdict, ErrorKind) {

@@ -1,7 +1,8 @@
 //! What taking a cluster over changes, and doing it.
 
-use super::{IMPORTED_TAG, Inspection, Origin, PLATFORM_TAG};
+use super::{Inspection, Origin};
 use crate::api::Aws;
+use crate::ownership::{IMPORTED_TAG, PLATFORM_TAG};
 use platform_core::{
     Error, ErrorKind, Result,
     name::{ClusterName, PlatformName},

@@ -18,10 +18,5 @@ pub use import::Import;
 pub use inspection::{Inspection, Principal, inspect};
 pub use origin::Origin;
 
-/// The platform that something belongs to.
-const PLATFORM_TAG: &str = "platform.dev/platform";
-/// What the platform took over and did not make.
-const IMPORTED_TAG: &str = "platform.dev/imported";
-
 #[cfg(test)]
 mod tests;

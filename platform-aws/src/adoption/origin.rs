@@ -1,6 +1,6 @@
 //! Who made a cluster, by its tags.
 
-use super::PLATFORM_TAG;
+use crate::ownership::PLATFORM_TAG;
 use std::{collections::HashMap, fmt};
 
 /// Both the former and the present tag.

@@ -13,6 +13,7 @@ use aws_sdk_eks::{
         create_nodegroup::builders::CreateNodegroupInputBuilder,
         create_pod_identity_association::builders::CreatePodIdentityAssociationInputBuilder,
         describe_update::builders::DescribeUpdateInputBuilder,
+        update_access_entry::builders::UpdateAccessEntryInputBuilder,
         update_addon::builders::UpdateAddonInputBuilder,
         update_cluster_config::builders::UpdateClusterConfigInputBuilder,
         update_cluster_version::builders::UpdateClusterVersionInputBuilder,
@@ -107,6 +108,8 @@ pub trait AccessApi: Send + Sync + fmt::Debug {
     async fn describe_entry(&self, cluster: &str, principal: &str) -> ApiResult<AccessEntry>;
     /// `eks:CreateAccessEntry`.
     async fn create_entry(&self, request: CreateAccessEntryInputBuilder) -> ApiResult<AccessEntry>;
+    /// `eks:UpdateAccessEntry`.
+    async fn update_entry(&self, request: UpdateAccessEntryInputBuilder) -> ApiResult<AccessEntry>;
     /// `eks:DeleteAccessEntry`.
     async fn delete_entry(&self, cluster: &str, principal: &str) -> ApiResult<()>;
     /// `eks:ListAssociatedAccessPolicies`, all pages.
@@ -318,6 +321,11 @@ impl AccessApi for EksClient {
 
     async fn create_entry(&self, request: CreateAccessEntryInputBuilder) -> ApiResult<AccessEntry> {
         const ACTION: &str = "eks:CreateAccessEntry";
+        there(ACTION, request.send_with(&self.0).await.map_err(of(ACTION))?.access_entry)
+    }
+
+    async fn update_entry(&self, request: UpdateAccessEntryInputBuilder) -> ApiResult<AccessEntry> {
+        const ACTION: &str = "eks:UpdateAccessEntry";
         there(ACTION, request.send_with(&self.0).await.map_err(of(ACTION))?.access_entry)
     }
 

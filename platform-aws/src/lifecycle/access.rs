@@ -3,6 +3,7 @@
 use super::{
     foundation::Foundation,
     job::{Job, found},
+    observe::Observed,
 };
 use crate::{
     api::ApiErrorKind,
@@ -16,10 +17,12 @@ use aws_sdk_eks::{
         associate_access_policy::builders::AssociateAccessPolicyInputBuilder,
         create_access_entry::builders::CreateAccessEntryInputBuilder,
         create_pod_identity_association::builders::CreatePodIdentityAssociationInputBuilder,
+        update_access_entry::builders::UpdateAccessEntryInputBuilder,
     },
     types as eks,
 };
 use platform_core::{Error, ErrorKind, Result};
+use std::collections::BTreeSet;
 
 impl Job<'_> {
     /// Lets a principal in, with its policies. One that is let in already keeps what it has beside.
@@ -74,6 +77,31 @@ impl Job<'_> {
                 || self.aws.access.associate_policy(request.clone()),
             );
             settled.await?;
+        }
+        Ok(())
+    }
+
+    /// Brings an entry to its groups and policies. Policies of an entry that somebody else made stay beside.
+    pub(crate) async fn update_access_entry(&self, entry: &AccessEntry, observed: &Observed) -> Result<()> {
+        self.progress.report(format!("updating access entry {}", entry.principal));
+        let there =
+            observed.entry_details.iter().find(|there| there.principal_arn() == Some(&entry.principal));
+        if there.is_some_and(|there| groups(there.kubernetes_groups()) != groups(&entry.groups)) {
+            let request = UpdateAccessEntryInputBuilder::default()
+                .cluster_name(self.name())
+                .principal_arn(&entry.principal)
+                .set_kubernetes_groups(Some(entry.groups.clone()));
+            self.aws.access.update_entry(request).await?;
+        }
+        self.ensure_policies(entry).await?;
+        if !there.is_some_and(|there| ownership::is_ours(there.tags(), &self.spec.platform)) {
+            return Ok(());
+        }
+        let policies = observed.entry_policies.get(&entry.principal).map(Vec::as_slice).unwrap_or_default();
+        for arn in policies.iter().filter_map(eks::AssociatedAccessPolicy::policy_arn) {
+            if !entry.policies.iter().any(|scope| scope.policy.arn(self.partition) == arn) {
+                found(self.aws.access.disassociate_policy(self.name(), &entry.principal, arn).await)?;
+            }
         }
         Ok(())
     }
@@ -143,6 +171,55 @@ impl Job<'_> {
         found(self.aws.access.delete_association(self.name(), id).await)?;
         Ok(())
     }
+}
+
+/// What differs between an entry and what is wanted of it, for what is known of it.
+pub(crate) fn differences(
+    wanted: &AccessEntry,
+    there: Option<&eks::AccessEntry>,
+    policies: Option<&[eks::AssociatedAccessPolicy]>,
+    partition: &str,
+) -> Vec<String> {
+    let mut differences = Vec::new();
+    let list = |words: &BTreeSet<String>| {
+        if words.is_empty() { "none".to_owned() } else { words.iter().cloned().collect::<Vec<_>>().join(" ") }
+    };
+    if let Some(there) = there {
+        let (now, then) = (groups(there.kubernetes_groups()), groups(&wanted.groups));
+        if now != then {
+            differences.push(format!("groups: {} -> {}", list(&now), list(&then)));
+        }
+    }
+    if let Some(policies) = policies {
+        let scope = |arn: &str, namespaces: &[String]| {
+            let name = arn.rsplit('/').next().unwrap_or(arn);
+            if namespaces.is_empty() {
+                name.to_owned()
+            } else {
+                format!("{name}({})", list(&groups(namespaces)))
+            }
+        };
+        let now: BTreeSet<String> = policies
+            .iter()
+            .map(|policy| {
+                let namespaces = policy.access_scope().map(eks::AccessScope::namespaces).unwrap_or_default();
+                scope(policy.policy_arn().unwrap_or_default(), namespaces)
+            })
+            .collect();
+        let then: BTreeSet<String> = wanted
+            .policies
+            .iter()
+            .map(|policy| scope(&policy.policy.arn(partition), &policy.namespaces))
+            .collect();
+        if now != then {
+            differences.push(format!("policies: {} -> {}", list(&now), list(&then)));
+        }
+    }
+    differences
+}
+
+fn groups(groups: &[String]) -> BTreeSet<String> {
+    groups.iter().cloned().collect()
 }
 
 /// The URL of the cluster's OIDC issuer.

@@ -1,6 +1,7 @@
 //! What stands between a cluster and what is wanted.
 
 use super::{
+    access,
     job::Job,
     nodes::{self, GroupDifference},
     observe::Observed,
@@ -72,6 +73,8 @@ pub enum Change {
     },
     /// Lets somebody in.
     CreateAccessEntry(AccessEntry),
+    /// Brings an access entry to its groups and policies; what differs.
+    UpdateAccessEntry(AccessEntry, Vec<String>),
     /// Lets somebody in no more.
     RemoveAccessEntry(String),
     /// Installs an addon.
@@ -125,7 +128,7 @@ impl Change {
             | Self::SetDeletionProtection(_)
             | Self::SetTags(_)
             | Self::Upgrade { .. } => Phase::ControlPlane,
-            Self::CreateAccessEntry(_) => Phase::Access,
+            Self::CreateAccessEntry(_) | Self::UpdateAccessEntry(..) => Phase::Access,
             Self::CreateAddon(addon) if addon.is_needed_by_nodes() => Phase::NodeAddons,
             Self::CreateNodeGroup(_)
             | Self::RepairNodeGroup(..)
@@ -164,6 +167,9 @@ impl fmt::Display for Change {
             Self::SetTags(keys) => write!(f, "tags: {} to be written", keys.join(", ")),
             Self::Upgrade { from, to } => write!(f, "kubernetes version: {from} -> {to}"),
             Self::CreateAccessEntry(entry) => write!(f, "access entry {}: to be created", entry.principal),
+            Self::UpdateAccessEntry(entry, differences) => {
+                write!(f, "access entry {}: {}", entry.principal, differences.join(", "))
+            }
             Self::RemoveAccessEntry(principal) => write!(f, "access entry {principal}: to be deleted"),
             Self::CreateAddon(addon) => write!(f, "addon {}: to be installed", addon.name),
             Self::UpdateAddon(addon, differences) => {
@@ -382,12 +388,20 @@ impl Job<'_> {
         for entry in &self.settings.access_entries {
             if !observed.access_entries.contains(&entry.principal) {
                 changes.changes.push(Change::CreateAccessEntry(entry.clone()));
+                continue;
+            }
+            let there =
+                observed.entry_details.iter().find(|there| there.principal_arn() == Some(&entry.principal));
+            let policies = observed.entry_policies.get(&entry.principal).map(Vec::as_slice);
+            let differences = access::differences(entry, there, policies, self.partition);
+            if !differences.is_empty() {
+                changes.changes.push(Change::UpdateAccessEntry(entry.clone(), differences));
             }
         }
-        for entry in &observed.entry_details {
-            if ownership::is_ours(entry.tags(), &self.spec.platform)
-                && let Some(principal) = entry.principal_arn()
-            {
+        for there in &observed.entry_details {
+            let principal = there.principal_arn().unwrap_or_default();
+            let is_wanted = self.settings.access_entries.iter().any(|entry| entry.principal == principal);
+            if !is_wanted && ownership::is_ours(there.tags(), &self.spec.platform) {
                 changes.changes.push(Change::RemoveAccessEntry(principal.to_owned()));
             }
         }
@@ -479,7 +493,7 @@ impl Job<'_> {
 
     fn compare_service_accounts(&self, observed: &Observed, changes: &mut Changes) {
         let roles = &self.settings.service_account_roles;
-        if let Some(issuer) = super::access::issuer(&observed.cluster) {
+        if let Some(issuer) = access::issuer(&observed.cluster) {
             let template = stack::service_accounts(&self.spec.name, self.settings, issuer);
             let there = observed.service_accounts.as_ref().and_then(|stack| digest_of(&stack.outputs));
             if template.as_ref().map(|template| template.digest.as_str()) != there {

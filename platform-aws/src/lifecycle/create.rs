@@ -40,11 +40,11 @@ impl Job<'_> {
         self.converge(&changes, &observed, &foundation).await?;
         self.finish_entries(&observed, &foundation).await?;
         let addons: Vec<String> = self.settings.wanted_addons().into_iter().map(|addon| addon.name).collect();
-        if !changes.is_empty() {
-            self.await_addons(&addons).await?;
-        }
         let applied = self.wanted_digest();
         let noted = observed.cluster.tags().and_then(|tags| tags.get(APPLIED_TAG)) == Some(&applied);
+        if !noted || !changes.is_empty() {
+            self.await_addons(&addons).await?;
+        }
         if !noted {
             self.set_tags(&observed.cluster, &[(APPLIED_TAG.to_owned(), applied)].into()).await?;
         }
@@ -117,6 +117,7 @@ impl Job<'_> {
     async fn change(&self, change: &Change, observed: &Observed, foundation: &Foundation) -> Result<()> {
         match change {
             Change::CreateAccessEntry(entry) => self.ensure_access_entry(entry, foundation).await,
+            Change::UpdateAccessEntry(entry, _) => self.update_access_entry(entry, observed).await,
             Change::RemoveAccessEntry(principal) => self.remove_access_entry(principal).await,
             Change::CreateAddon(addon) => self.create_addon(addon, foundation).await,
             Change::UpdateAddon(addon, _) => self.update_addon(addon).await,
@@ -138,6 +139,11 @@ impl Job<'_> {
         observed: &Observed,
         foundation: &Foundation,
     ) -> Result<()> {
+        let follows = |change: &&Change| matches!(change, Change::UpgradeNodeGroup { .. });
+        if let Some(Change::UpgradeNodeGroup { to, .. }) = changes.iter().find(follows) {
+            // An upgrade was broken off after the control plane: its addons may be behind too.
+            self.upgrade_addons(to).await?;
+        }
         // An upgrade before may have changed it.
         let cluster = self.aws.clusters.describe(self.name()).await?;
         let version = cluster.version().unwrap_or_else(|| observed.version());
@@ -175,7 +181,8 @@ impl Job<'_> {
         let groups = self.node_groups();
         let mut work: Vec<BoxFuture<'_, Result<()>>> = Vec::new();
         for entry in &self.settings.access_entries {
-            if observed.access_entries.contains(&entry.principal) {
+            let is_known = observed.entry_policies.contains_key(&entry.principal);
+            if observed.access_entries.contains(&entry.principal) && !is_known {
                 work.push(self.ensure_policies(entry).boxed());
             }
         }

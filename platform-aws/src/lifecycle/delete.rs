@@ -19,10 +19,22 @@ use platform_core::{Error, ErrorKind, Result, cluster::Deletion};
 /// How often the network is tried to be deleted, swept in between.
 const NETWORK_TRIES: usize = 3;
 
-const BALANCERS: [LeftoverKind; 3] =
-    [LeftoverKind::LoadBalancer, LeftoverKind::ClassicLoadBalancer, LeftoverKind::TargetGroup];
-const REST: [LeftoverKind; 3] =
-    [LeftoverKind::NetworkInterface, LeftoverKind::SecurityGroup, LeftoverKind::Volume];
+/// What holds a network.
+const IN_NETWORK: [LeftoverKind; 5] = [
+    LeftoverKind::LoadBalancer,
+    LeftoverKind::ClassicLoadBalancer,
+    LeftoverKind::TargetGroup,
+    LeftoverKind::NetworkInterface,
+    LeftoverKind::SecurityGroup,
+];
+const ALL: [LeftoverKind; 6] = [
+    LeftoverKind::LoadBalancer,
+    LeftoverKind::ClassicLoadBalancer,
+    LeftoverKind::TargetGroup,
+    LeftoverKind::NetworkInterface,
+    LeftoverKind::SecurityGroup,
+    LeftoverKind::Volume,
+];
 
 impl Job<'_> {
     /// Deletes the cluster and everything that was made for it, from wherever an earlier run ended.
@@ -44,15 +56,13 @@ impl Job<'_> {
             let config = cluster.as_ref()?.resources_vpc_config()?;
             config.vpc_id().map(str::to_owned)
         });
-        let mut left = Left::default();
         if let Some(cluster) = &cluster {
             self.lift_protection(cluster).await?;
-            left.0.extend(self.sweep(vpc.as_deref(), &BALANCERS).await?.0);
             self.delete_nodes().await?;
             self.delete_cluster(cluster).await?;
         }
-        // Interfaces and groups outlive the cluster by minutes, and hold the network.
-        left.0.extend(self.sweep(vpc.as_deref(), &REST).await?.0);
+        // Not before there is nobody any more who would make them again. Interfaces outlive the cluster by minutes, and hold the network.
+        let left = self.sweep(vpc.as_deref(), &ALL).await?;
         if accounts.is_some() {
             self.delete_stack(&accounts_name, vpc.as_deref()).await?;
         }
@@ -99,7 +109,8 @@ impl Job<'_> {
         if cluster.status() != Some(&eks::ClusterStatus::Deleting) {
             self.progress.report(format!("deleting cluster {}", self.name()));
             let what = format!("deletion of cluster {}", self.name());
-            let waiter = self.waiter(self.deadlines.settle);
+            // One that is still being made, or updated, is deleted after that.
+            let waiter = self.waiter(self.deadlines.cluster);
             let deleted = waiter.settle(
                 &what,
                 |_| false,
@@ -121,13 +132,14 @@ impl Job<'_> {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Failed && tries < NETWORK_TRIES => {
                     self.progress.report(format!("stack {name} is not deleted yet: {}", error.message()));
-                    let left = self.sweep(vpc, &[BALANCERS, REST].concat()).await?;
+                    let left = self.sweep(vpc, &IN_NETWORK).await?;
                     if !left.0.is_empty() {
                         self.progress.report(format!("still there: {}", left.describe()));
                     }
                 }
                 Err(error) => {
-                    let left = self.sweep(vpc, &REST).await.map(|left| left.describe()).unwrap_or_default();
+                    let left =
+                        self.sweep(vpc, &IN_NETWORK).await.map(|left| left.describe()).unwrap_or_default();
                     let error = if left.is_empty() {
                         error
                     } else {

@@ -182,7 +182,7 @@ impl Job<'_> {
     pub(crate) async fn remove_node_group(&self, name: &str) -> Result<()> {
         self.progress.report(format!("deleting node group {name}"));
         let what = format!("deletion of node group {name}");
-        let waiter = self.waiter(self.deadlines.settle);
+        let waiter = self.waiter(self.deadlines.nodes);
         let deleted = waiter.settle(
             &what,
             |_| false,

@@ -2,17 +2,17 @@
 
 use super::job::{Job, all, fingerprint, found};
 use crate::{
-    api::{ApiResult, Aws, Stack},
+    api::{ApiErrorKind, ApiResult, Aws, Stack},
     ownership::{self, APPLIED_TAG},
     stack::{cluster_stack_name, service_accounts_stack_name},
 };
 use aws_sdk_eks::types::{
-    AccessEntry, Addon, Cluster, FargateProfile, Nodegroup, PodIdentityAssociation,
+    AccessEntry, Addon, AssociatedAccessPolicy, Cluster, FargateProfile, Nodegroup, PodIdentityAssociation,
     PodIdentityAssociationSummary,
 };
 use futures::{FutureExt, future::BoxFuture};
 use platform_core::{Error, ErrorKind, Result, name::PlatformName};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A cluster of ours, and all that the platform knows of it.
 #[derive(Debug, Clone)]
@@ -23,8 +23,10 @@ pub(crate) struct Observed {
     /// Those whose version or configuration is wanted, and those that are no longer wanted.
     pub(crate) addon_details: Vec<Addon>,
     pub(crate) access_entries: BTreeSet<String>,
-    /// Those that are no longer wanted, if they may be ours.
+    /// Those that may differ from what is wanted, or be ours and no longer wanted.
     pub(crate) entry_details: Vec<AccessEntry>,
+    /// The policies of those that may differ, by principal; an emulator may not know them.
+    pub(crate) entry_policies: BTreeMap<String, Vec<AssociatedAccessPolicy>>,
     pub(crate) fargate_profiles: Vec<FargateProfile>,
     pub(crate) associations: Vec<PodIdentityAssociationSummary>,
     /// Those that are no longer wanted, if they may be ours.
@@ -42,6 +44,7 @@ impl Observed {
             addon_details: Vec::new(),
             access_entries: BTreeSet::new(),
             entry_details: Vec::new(),
+            entry_policies: BTreeMap::new(),
             fargate_profiles: Vec::new(),
             associations: Vec::new(),
             association_details: Vec::new(),
@@ -123,14 +126,15 @@ impl Job<'_> {
     /// wanted is looked at only as long as it may be ours.
     pub(crate) async fn observe(&self, cluster: Cluster) -> Result<Observed> {
         let applied = self.was_applied(&cluster);
-        let (node_groups, (addons, addon_details), (access_entries, entry_details), fargate_profiles, pods) =
-            futures::try_join!(
-                self.observe_node_groups(),
-                self.observe_addons(applied),
-                self.observe_access(applied),
-                self.observe_fargate(applied),
-                self.observe_pods(applied),
-            )?;
+        let (node_groups, addons, access, fargate_profiles, pods) = futures::try_join!(
+            self.observe_node_groups(),
+            self.observe_addons(applied),
+            self.observe_access(applied),
+            self.observe_fargate(applied),
+            self.observe_pods(applied),
+        )?;
+        let (addons, addon_details) = addons;
+        let (access_entries, entry_details, entry_policies) = access;
         let ((associations, association_details), service_accounts) = pods;
         Ok(Observed {
             cluster,
@@ -139,6 +143,7 @@ impl Job<'_> {
             addon_details,
             access_entries,
             entry_details,
+            entry_policies,
             fargate_profiles,
             associations,
             association_details,
@@ -166,16 +171,28 @@ impl Job<'_> {
         Ok((names.iter().cloned().collect(), each(looks).await?))
     }
 
-    async fn observe_access(&self, applied: bool) -> Result<(BTreeSet<String>, Vec<AccessEntry>)> {
+    async fn observe_access(&self, applied: bool) -> Result<Access> {
         let principals = self.aws.access.list_entries(self.name()).await?;
-        let mut looks = Vec::new();
-        for principal in &principals {
-            let is_wanted = self.settings.access_entries.iter().any(|entry| entry.principal == *principal);
-            if !applied && !is_wanted {
-                looks.push(existing(self.aws.access.describe_entry(self.name(), principal)));
+        let (mut entries, mut policies) = (Vec::new(), Vec::new());
+        for principal in principals.iter().filter(|_| !applied) {
+            entries.push(existing(self.aws.access.describe_entry(self.name(), principal)));
+            if self.settings.access_entries.iter().any(|entry| entry.principal == *principal) {
+                policies.push(self.observe_policies(principal).boxed());
             }
         }
-        Ok((principals.iter().cloned().collect(), each(looks).await?))
+        let (entries, policies) = futures::try_join!(each(entries), each(policies))?;
+        Ok((principals.into_iter().collect(), entries, policies.into_iter().collect()))
+    }
+
+    async fn observe_policies(
+        &self,
+        principal: &str,
+    ) -> Result<Option<(String, Vec<AssociatedAccessPolicy>)>> {
+        match self.aws.access.policies(self.name(), principal).await {
+            Ok(policies) => Ok(Some((principal.to_owned(), policies))),
+            Err(error) if matches!(error.kind, ApiErrorKind::Unknown | ApiErrorKind::NotFound) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn observe_fargate(&self, applied: bool) -> Result<Vec<FargateProfile>> {
@@ -213,6 +230,9 @@ impl Job<'_> {
         Ok((associations, details))
     }
 }
+
+/// All principals that are let in, those that may differ in detail, and their policies.
+type Access = (BTreeSet<String>, Vec<AccessEntry>, BTreeMap<String, Vec<AssociatedAccessPolicy>>);
 
 /// All associations of a cluster, and those that are no longer wanted in detail.
 type Associations = (Vec<PodIdentityAssociationSummary>, Vec<PodIdentityAssociation>);

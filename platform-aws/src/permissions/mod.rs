@@ -1,4 +1,4 @@
-//! What the caller may need to do at AWS, why, and a policy that allows this and no more.
+//! What the caller may need to do at AWS, why, and a policy that allows this and no more. `sts:GetCallerIdentity` needs no permission.
 //!
 //! ```text
 //! table      every action: for what, and when

@@ -49,7 +49,9 @@ impl IamPolicy {
         let mut statements = Vec::new();
         for (group, actions) in by_group {
             for (index, limit) in scope.limits(group).into_iter().enumerate() {
-                statements.extend(statement(&format!("{group:?}{index}"), &actions, limit));
+                // Every character counts.
+                let sid = if index == 0 { format!("{group:?}") } else { format!("{group:?}{index}") };
+                statements.extend(statement(&sid, &actions, limit));
             }
         }
         Self { statements }

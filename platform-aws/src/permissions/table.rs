@@ -89,8 +89,8 @@ macro_rules! actions {
 
 actions! {
     Reads {
-        "sts:GetCallerIdentity" ANY, "who calls, and from which account";
         "eks:ListClusters" ANY, "which clusters there are";
+        "cloudformation:DescribeStacks" ANY, "which stacks there are, those of interrupted creations too";
         "eks:DescribeClusterVersions" &[Preflight, Plan], "which versions there are";
         "eks:DescribeAddonVersions" &[Preflight, Plan], "which versions of addons fit";
         "ec2:DescribeAvailabilityZones" &[Preflight, Create], "in which zones subnets can be";
@@ -147,16 +147,17 @@ actions! {
         "eks:ListAccessEntries" ANY, "what there is";
         "eks:DescribeAccessEntry" ANY, "what there is";
         "eks:CreateAccessEntry" MAKE, "who may use the cluster, the caller first";
+        "eks:UpdateAccessEntry" &[Update], "in which groups they are";
         "eks:DeleteAccessEntry" UNMAKE, "who may no longer use it";
         "eks:ListAssociatedAccessPolicies" ANY, "what there is";
         "eks:AssociateAccessPolicy" MAKE, "what they may";
         "eks:DisassociateAccessPolicy" &[Update], "what they may no longer";
         "eks:ListPodIdentityAssociations" ANY, "what there is";
+        "eks:DescribePodIdentityAssociation" ANY, "whose an association is";
         "eks:CreatePodIdentityAssociation" MAKE, "roles of service accounts";
         "eks:DeletePodIdentityAssociation" UNMAKE, "roles of service accounts";
     }
     Stacks {
-        "cloudformation:DescribeStacks" ANY, "what there is";
         "cloudformation:DescribeStackEvents" &[Create, Update, Delete], "why a stack failed";
         "cloudformation:CreateStack" MAKE, "network and roles";
         "cloudformation:UpdateStack" &[Update], "network and roles";

@@ -14,6 +14,7 @@ use aws_sdk_eks::{
         create_nodegroup::builders::CreateNodegroupInputBuilder,
         create_pod_identity_association::builders::CreatePodIdentityAssociationInputBuilder,
         describe_update::builders::DescribeUpdateInputBuilder,
+        update_access_entry::builders::UpdateAccessEntryInputBuilder,
         update_addon::builders::UpdateAddonInputBuilder,
         update_cluster_config::builders::UpdateClusterConfigInputBuilder,
         update_cluster_version::builders::UpdateClusterVersionInputBuilder,
@@ -238,6 +239,9 @@ impl AccessApi for Fake {
         found.map_or_else(|| not_found("eks:DescribeAccessEntry"), |(entry, _)| Ok(entry.clone()))
     }
     async fn create_entry(&self, _: CreateAccessEntryInputBuilder) -> ApiResult<AccessEntry> {
+        no()
+    }
+    async fn update_entry(&self, _: UpdateAccessEntryInputBuilder) -> ApiResult<AccessEntry> {
         no()
     }
     async fn delete_entry(&self, _: &str, _: &str) -> ApiResult<()> {
