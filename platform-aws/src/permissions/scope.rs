@@ -62,7 +62,7 @@ impl PermissionScope<'_> {
                 format!("arn:{}:ec2:{}::image/*", self.partition, self.region),
             ])],
             Group::Roles if new_roles => vec![through_stacks(limit([self.our_roles()]))],
-            Group::RolePolicies if new_roles => {
+            Group::Policies if new_roles => {
                 vec![through_stacks(limit([self.our_roles()])).when(
                     "ArnLike",
                     "iam:PolicyARN",
@@ -76,7 +76,7 @@ impl PermissionScope<'_> {
                     self.role_takers(),
                 )]
             }
-            Group::ServiceRoles => {
+            Group::Linked => {
                 let services =
                     ["eks", "eks-nodegroup", "eks-fargate"].map(|name| format!("{name}.amazonaws.com"));
                 vec![limit([self.iam("role/aws-service-role/eks*")]).when(
@@ -95,9 +95,7 @@ impl PermissionScope<'_> {
                 self.settings.secrets_encryption_key.iter().map(|key| limit([key.clone()])).collect()
             }
             Group::Swept => self.swept(),
-            Group::Network | Group::Roles | Group::RolePolicies | Group::Profiles | Group::Issuer => {
-                Vec::new()
-            }
+            Group::Network | Group::Roles | Group::Policies | Group::Profiles | Group::Issuer => Vec::new(),
         }
     }
 

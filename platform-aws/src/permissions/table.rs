@@ -55,11 +55,11 @@ pub(super) enum Group {
     /// Roles of stacks: only through CloudFormation.
     Roles,
     /// Policies on these roles: only those that are wanted.
-    RolePolicies,
+    Policies,
     /// Roles are given to EKS.
     PassRole,
     /// Roles that services have for themselves.
-    ServiceRoles,
+    Linked,
     /// Instance profiles of Auto Mode.
     Profiles,
     /// The cluster's issuer as an identity provider: only through CloudFormation.
@@ -202,14 +202,14 @@ actions! {
         "iam:UpdateAssumeRolePolicy" &[Update], "who may take a role";
         "iam:DeleteRole" UNMAKE, "roles";
     }
-    RolePolicies {
+    Policies {
         "iam:AttachRolePolicy" MAKE, "what roles may";
         "iam:DetachRolePolicy" UNMAKE, "what roles may";
     }
     PassRole {
         "iam:PassRole" MAKE, "roles are given to EKS, which gives them to nodes and pods";
     }
-    ServiceRoles {
+    Linked {
         "iam:CreateServiceLinkedRole" MAKE, "the roles that EKS has for itself, where the account has none yet";
     }
     Profiles {
