@@ -34,8 +34,8 @@ pub(crate) fn tags(spec: &ClusterSpec, own: &BTreeMap<String, String>) -> BTreeM
 }
 
 /// Tags as AWS' client wants them.
-pub(crate) fn for_eks(tags: &BTreeMap<String, String>) -> Option<HashMap<String, String>> {
-    Some(tags.clone().into_iter().collect())
+pub(crate) fn for_eks(tags: &BTreeMap<String, String>) -> HashMap<String, String> {
+    tags.clone().into_iter().collect()
 }
 
 /// The platform whose tag is there.

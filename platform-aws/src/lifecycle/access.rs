@@ -38,7 +38,7 @@ impl Job<'_> {
             .cluster_name(self.name())
             .principal_arn(&entry.principal)
             .set_kubernetes_groups((!entry.groups.is_empty()).then(|| entry.groups.clone()))
-            .set_tags(ownership::for_eks(&self.tags()))
+            .set_tags(Some(ownership::for_eks(&self.tags())))
             .client_request_token(self.token(foundation.incarnation(), "CreateAccessEntry", &content));
         // A principal that was made just now is not known to EKS yet.
         let waiter = self.waiter(self.deadlines.settle);
@@ -149,7 +149,7 @@ impl Job<'_> {
             .namespace(&role.namespace)
             .service_account(&role.service_account)
             .role_arn(arn)
-            .set_tags(ownership::for_eks(&self.tags()))
+            .set_tags(Some(ownership::for_eks(&self.tags())))
             .client_request_token(self.token(
                 foundation.incarnation(),
                 "CreatePodIdentityAssociation",

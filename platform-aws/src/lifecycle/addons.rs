@@ -25,7 +25,7 @@ impl Job<'_> {
             .set_addon_version(addon.version.clone())
             .set_configuration_values(addon.configuration.as_ref().map(ToString::to_string))
             .resolve_conflicts(eks::ResolveConflicts::Overwrite)
-            .set_tags(ownership::for_eks(&self.tags()))
+            .set_tags(Some(ownership::for_eks(&self.tags())))
             .client_request_token(self.token(foundation.incarnation(), "CreateAddon", &content));
         let what = format!("addon {}", addon.name);
         let waiter = self.waiter(self.deadlines.settle);

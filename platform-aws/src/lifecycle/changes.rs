@@ -348,7 +348,7 @@ impl Job<'_> {
         if !missing.is_empty() {
             changes.changes.push(Change::SetTags(missing));
         }
-        let key = cluster.encryption_config().iter().filter_map(|config| config.provider()?.key_arn()).next();
+        let key = cluster.encryption_config().iter().find_map(|config| config.provider()?.key_arn());
         if key != self.settings.secrets_encryption_key.as_deref()
             && self.settings.secrets_encryption_key.is_some()
         {
@@ -356,10 +356,10 @@ impl Job<'_> {
             let wanted = none(self.settings.secrets_encryption_key.as_deref());
             changes.recreate.push(format!("secretsEncryptionKey: {} -> {wanted}", none(key)));
         }
-        if let Some(there) = cluster.compute_config().and_then(eks::ComputeConfigResponse::enabled) {
-            if there != self.settings.auto_mode.is_some() {
-                changes.recreate.push(format!("autoMode: {there} -> {}", !there));
-            }
+        if let Some(there) = cluster.compute_config().and_then(eks::ComputeConfigResponse::enabled)
+            && there != self.settings.auto_mode.is_some()
+        {
+            changes.recreate.push(format!("autoMode: {there} -> {}", !there));
         }
         if let (Some(there), Some(wanted)) = (
             cluster.kubernetes_network_config().and_then(|config| config.service_ipv4_cidr()),

@@ -44,7 +44,7 @@ impl Job<'_> {
                     }
                     Ok(_) => {}
                     Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                    Err(error) => return Err(self.creation_refused(error)),
+                    Err(error) => return Err(creation_refused(error)),
                 }
                 self.await_cluster().await?;
                 continue;
@@ -61,17 +61,6 @@ impl Job<'_> {
             format!("cluster {} changed {ROUNDS} times while it was worked on", self.name()),
         )
         .help("see who else works on it, then run it again"))
-    }
-
-    fn creation_refused(&self, error: Error) -> Error {
-        let message = error.message().to_ascii_lowercase();
-        if message.contains("unsupported kubernetes version") || message.contains("kubernetes version") {
-            return error.help("take a version that EKS has: `aws eks describe-cluster-versions` lists them");
-        }
-        if message.contains("availability zone") || message.contains("unsupportedavailabilityzone") {
-            return error.help("EKS is not in one of the subnets' zones: name subnets of other zones, or take another region");
-        }
-        error
     }
 
     async fn await_cluster(&self) -> Result<()> {
@@ -141,7 +130,7 @@ impl Job<'_> {
         if self.deletion_protection() {
             tags.insert(ownership::PROTECTED_TAG.to_owned(), "true".to_owned());
         }
-        request = request.set_tags(ownership::for_eks(&tags));
+        request = request.set_tags(Some(ownership::for_eks(&tags)));
         if let Some(key) = &settings.secrets_encryption_key {
             request = request.encryption_config(encryption(key));
         }
@@ -329,6 +318,20 @@ impl Job<'_> {
     }
 }
 
+/// What to do about a creation that EKS refused.
+fn creation_refused(error: Error) -> Error {
+    let message = error.message().to_ascii_lowercase();
+    if message.contains("unsupported kubernetes version") || message.contains("kubernetes version") {
+        return error.help("take a version that EKS has: `aws eks describe-cluster-versions` lists them");
+    }
+    if message.contains("availability zone") || message.contains("unsupportedavailabilityzone") {
+        return error.help(
+            "EKS is not in one of the subnets' zones: name subnets of other zones, or take another region",
+        );
+    }
+    error
+}
+
 /// Secrets are the only thing that a key can be for; EKS still wants them named.
 #[allow(deprecated, reason = "newer versions of Kubernetes do not need it named, older ones do")]
 fn encryption(key: &str) -> eks::EncryptionConfig {
@@ -354,11 +357,11 @@ pub(crate) fn support_type(policy: SupportType) -> eks::SupportType {
 fn failed(cluster: &eks::Cluster) -> Error {
     let issues: Vec<String> = cluster
         .health()
-        .map(|health| health.issues())
+        .map(aws_sdk_eks::types::ClusterHealth::issues)
         .unwrap_or_default()
         .iter()
         .map(|issue| {
-            let code = issue.code().map(|code| code.as_str()).unwrap_or_default();
+            let code = issue.code().map(aws_sdk_eks::types::ClusterIssueCode::as_str).unwrap_or_default();
             format!("{code}: {}", issue.message().unwrap_or_default())
         })
         .collect();

@@ -25,7 +25,7 @@ impl Job<'_> {
             let observed = self.observe(cluster).await?;
             let changes = self.changes(&observed, stack.as_ref())?;
             // Before anything of it is touched.
-            self.refuse_recreation(&changes)?;
+            refuse_recreation(&changes)?;
             let foundation = self.update_outdated(stack).await?;
             (observed, changes, foundation)
         } else {
@@ -33,7 +33,7 @@ impl Job<'_> {
             let cluster = self.ensure_cluster(&foundation).await?;
             let observed = self.observe(cluster).await?;
             let changes = self.changes(&observed, foundation.stack.as_ref())?;
-            self.refuse_recreation(&changes)?;
+            refuse_recreation(&changes)?;
             (observed, changes, foundation)
         };
         self.reservations.release(&self.spec.name);
@@ -72,22 +72,11 @@ impl Job<'_> {
     async fn update_outdated(&self, stack: Option<Stack>) -> Result<Foundation> {
         let mut changes = Changes::default();
         self.compare_foundation(stack.as_ref(), &mut changes)?;
-        self.refuse_recreation(&changes)?;
+        refuse_recreation(&changes)?;
         match &stack {
             Some(outdated) if !changes.is_empty() => self.foundation(self.update_foundation(outdated).await?),
             _ => self.foundation(stack),
         }
-    }
-
-    fn refuse_recreation(&self, changes: &Changes) -> Result<()> {
-        if changes.recreate.is_empty() {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::Unsupported,
-            format!("it would have to be made anew: {}", changes.recreate.join("; ")),
-        )
-        .help("take these settings back, or delete the cluster and create it again"))
     }
 
     /// Makes all changes, phase by phase.
@@ -155,7 +144,7 @@ impl Job<'_> {
                 }
                 Change::UpdateNodeGroup(group, _) => groups.push(self.update_node_group(group).boxed()),
                 Change::UpgradeNodeGroup { name, to, .. } => {
-                    groups.push(self.upgrade_node_group(name, to).boxed())
+                    groups.push(self.upgrade_node_group(name, to).boxed());
                 }
                 _ => {}
             }
@@ -197,4 +186,15 @@ impl Job<'_> {
         }
         all(work).await.map(drop)
     }
+}
+
+fn refuse_recreation(changes: &Changes) -> Result<()> {
+    if changes.recreate.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Unsupported,
+        format!("it would have to be made anew: {}", changes.recreate.join("; ")),
+    )
+    .help("take these settings back, or delete the cluster and create it again"))
 }

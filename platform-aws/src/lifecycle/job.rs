@@ -150,7 +150,8 @@ fn update_state(what: &str, update: &Update) -> Result<Option<State<()>>> {
                 .errors()
                 .iter()
                 .map(|error| {
-                    let code = error.error_code().map(|code| code.as_str()).unwrap_or_default();
+                    let code =
+                        error.error_code().map(aws_sdk_eks::types::ErrorCode::as_str).unwrap_or_default();
                     let resources = error.resource_ids().join(", ");
                     format!("{code}: {} {resources}", error.error_message().unwrap_or_default())
                         .trim_end()

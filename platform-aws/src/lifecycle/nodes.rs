@@ -121,7 +121,7 @@ impl Job<'_> {
             .update_config(update_config(group))
             .set_labels(Some(group.labels.clone().into_iter().collect()))
             .set_taints((!group.taints.is_empty()).then(|| taints(group)))
-            .set_tags(ownership::for_eks(&self.tags()))
+            .set_tags(Some(ownership::for_eks(&self.tags())))
             .client_request_token(self.token(foundation.incarnation(), "CreateNodegroup", &content));
         // Of the control plane's version, whatever that is now.
         if !version.is_empty() {
@@ -264,7 +264,7 @@ impl Job<'_> {
             .pod_execution_role_arn(role)
             .set_subnets(Some(self.node_subnets(foundation)))
             .set_selectors(Some(selectors.collect()))
-            .set_tags(ownership::for_eks(&self.tags()))
+            .set_tags(Some(ownership::for_eks(&self.tags())))
             .client_request_token(self.token(foundation.incarnation(), "CreateFargateProfile", &content));
         let created = self
             .waiter(self.deadlines.settle)
@@ -416,7 +416,7 @@ pub(crate) fn health(group: &eks::Nodegroup) -> String {
         .unwrap_or_default()
         .iter()
         .map(|issue| {
-            let code = issue.code().map(|code| code.as_str()).unwrap_or_default();
+            let code = issue.code().map(aws_sdk_eks::types::NodegroupIssueCode::as_str).unwrap_or_default();
             format!("{code}: {}", issue.message().unwrap_or_default())
         })
         .collect();

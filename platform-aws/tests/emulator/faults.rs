@@ -83,7 +83,7 @@ async fn a_creation_that_is_broken_off_at_any_call_is_completed_by_the_next() {
             match (how, &ended) {
                 (Break::LoseAnswer, Some(Ok(_))) | (Break::KillBefore | Break::KillAfter, None) => {}
                 (Break::Before | Break::After, Some(Err(error))) => {
-                    assert!(error.is_retryable(), "{place}: {error}")
+                    assert!(error.is_retryable(), "{place}: {error}");
                 }
                 (how, ended) => panic!("{place}: {how:?} ended with {ended:?}"),
             }
