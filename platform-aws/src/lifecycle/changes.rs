@@ -268,7 +268,8 @@ impl Job<'_> {
     pub(crate) fn compare_foundation(&self, foundation: Option<&Stack>, changes: &mut Changes) -> Result<()> {
         let Some(foundation) = foundation else {
             if stack::is_needed(self.settings) {
-                changes.changes.push(Change::UpdateFoundation);
+                let help = "an imported cluster takes the settings of `Inspection::settings`";
+                changes.recreate.push(format!("network and roles: others' -> its own ({help})"));
             }
             return Ok(());
         };

@@ -19,6 +19,12 @@ impl Job<'_> {
         if there.is_none() {
             self.check_version().await?;
         }
+        if there.is_some() && self.foundation_stack().await?.is_none() {
+            // A cluster that was imported must not get a second network.
+            let mut changes = Changes::default();
+            self.compare_foundation(None, &mut changes)?;
+            refuse_recreation(&changes)?;
+        }
         let stack = self.ensure_foundation().await?;
         let is_active = |cluster: &eks::Cluster| cluster.status() == Some(&eks::ClusterStatus::Active);
         let (observed, changes, foundation) = if let Some(cluster) = there.filter(is_active) {
@@ -38,7 +44,7 @@ impl Job<'_> {
         };
         self.reservations.release(&self.spec.name);
         self.converge(&changes, &observed, &foundation).await?;
-        self.finish_entries(&observed, &foundation).await?;
+        self.finish_node_groups(&observed, &foundation).await?;
         let addons: Vec<String> = self.settings.wanted_addons().into_iter().map(|addon| addon.name).collect();
         let applied = self.wanted_digest();
         let noted = observed.cluster.tags().and_then(|tags| tags.get(APPLIED_TAG)) == Some(&applied);
@@ -161,20 +167,10 @@ impl Job<'_> {
         futures::try_join!(groups, profiles).map(drop)
     }
 
-    /// What an interrupted run may have left undone that no listing shows: entries without their policies, node groups that are still being
-    /// made.
-    async fn finish_entries(&self, observed: &Observed, foundation: &Foundation) -> Result<()> {
-        if observed.cluster.tags().and_then(|tags| tags.get(APPLIED_TAG)) == Some(&self.wanted_digest()) {
-            return Ok(());
-        }
+    /// Waits for node groups that an interrupted run had asked for.
+    async fn finish_node_groups(&self, observed: &Observed, foundation: &Foundation) -> Result<()> {
         let groups = self.node_groups();
         let mut work: Vec<BoxFuture<'_, Result<()>>> = Vec::new();
-        for entry in &self.settings.access_entries {
-            let is_known = observed.entry_policies.contains_key(&entry.principal);
-            if observed.access_entries.contains(&entry.principal) && !is_known {
-                work.push(self.ensure_policies(entry).boxed());
-            }
-        }
         for group in &groups {
             let is_unfinished = observed.node_groups.iter().any(|there| {
                 there.nodegroup_name() == Some(&group.name)

@@ -2,7 +2,7 @@
 
 use super::job::{Job, all, fingerprint, found};
 use crate::{
-    api::{ApiErrorKind, ApiResult, Aws, Stack},
+    api::{ApiResult, Aws, Stack},
     ownership::{self, APPLIED_TAG},
     stack::{cluster_stack_name, service_accounts_stack_name},
 };
@@ -25,7 +25,7 @@ pub(crate) struct Observed {
     pub(crate) access_entries: BTreeSet<String>,
     /// Those that may differ from what is wanted, or be ours and no longer wanted.
     pub(crate) entry_details: Vec<AccessEntry>,
-    /// The policies of those that may differ, by principal; an emulator may not know them.
+    /// The policies of those that may differ, by principal.
     pub(crate) entry_policies: BTreeMap<String, Vec<AssociatedAccessPolicy>>,
     pub(crate) fargate_profiles: Vec<FargateProfile>,
     pub(crate) associations: Vec<PodIdentityAssociationSummary>,
@@ -188,11 +188,8 @@ impl Job<'_> {
         &self,
         principal: &str,
     ) -> Result<Option<(String, Vec<AssociatedAccessPolicy>)>> {
-        match self.aws.access.policies(self.name(), principal).await {
-            Ok(policies) => Ok(Some((principal.to_owned(), policies))),
-            Err(error) if matches!(error.kind, ApiErrorKind::Unknown | ApiErrorKind::NotFound) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        let policies = found(self.aws.access.policies(self.name(), principal).await)?;
+        Ok(policies.map(|policies| (principal.to_owned(), policies)))
     }
 
     async fn observe_fargate(&self, applied: bool) -> Result<Vec<FargateProfile>> {

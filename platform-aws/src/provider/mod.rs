@@ -6,6 +6,7 @@ mod recent;
 
 use crate::{
     access::{EksTokens, Kubeconfig},
+    adoption::{self, Inspection},
     api::Aws,
     cost::{ClusterCost, CostEstimate, Expectations, PriceTable},
     lifecycle::{
@@ -342,6 +343,11 @@ impl EksProvider {
             .map(|spec| ClusterCost::new(prices, &self.0.region, spec, &self.settings_of(spec), expected))
             .collect();
         CostEstimate::new(prices, &self.0.region, clusters)
+    }
+
+    /// What a cluster is that somebody else made, and what importing it would change. Reads only.
+    pub async fn inspect(&self, name: &str) -> Result<Inspection> {
+        adoption::inspect(&self.0.aws, name).await
     }
 
     /// A kubeconfig for a cluster, whose tokens the AWS CLI makes.

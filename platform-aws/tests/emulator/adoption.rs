@@ -1,6 +1,6 @@
 //! A cluster that somebody else made is looked at and taken over.
 
-use crate::server::Emulator;
+use crate::server::{Emulator, cluster, platform};
 use aws_sdk_eks::{
     operation::{
         create_addon::builders::CreateAddonInputBuilder, create_cluster::builders::CreateClusterInputBuilder,
@@ -11,9 +11,14 @@ use aws_sdk_eks::{
 use platform_aws::{
     adoption::{Origin, inspect},
     api::Aws,
-    settings::Network,
+    settings::{EksSettings, Endpoint, ExistingRoles, Network, NodeGroup},
 };
-use platform_core::{ErrorKind, name::PlatformName};
+use platform_core::{
+    ErrorKind,
+    cluster::{ClusterChange, ClusterProvider, Clusters, Deletion},
+    event::Progress,
+    name::PlatformName,
+};
 
 async fn make_cluster(aws: &Aws, name: &str) {
     let network = VpcConfigRequest::builder().subnet_ids("subnet-1").subnet_ids("subnet-2").build();
@@ -39,7 +44,7 @@ async fn make_nodes(aws: &Aws) {
 }
 
 #[tokio::test]
-#[ignore = "needs PLATFORM_AWS_EMULATOR"]
+#[ignore = "needs the AWS emulator"]
 async fn a_cluster_of_eksctl_is_inspected() {
     let emulator = Emulator::start().await;
     let aws = Aws::new(&emulator.configuration("eu-west-1"));
@@ -55,7 +60,7 @@ async fn a_cluster_of_eksctl_is_inspected() {
 }
 
 #[tokio::test]
-#[ignore = "needs PLATFORM_AWS_EMULATOR"]
+#[ignore = "needs the AWS emulator"]
 async fn a_cluster_is_imported_once() {
     let emulator = Emulator::start().await;
     let aws = Aws::new(&emulator.configuration("eu-west-1"));
@@ -74,4 +79,42 @@ async fn a_cluster_is_imported_once() {
     let refused = import("other").await.apply(&aws, "shop-production").await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Refused);
     assert!(refused.to_string().contains("it belongs to the platform shop"), "{refused}");
+}
+
+#[tokio::test]
+#[ignore = "needs the AWS emulator"]
+async fn an_imported_cluster_is_managed_without_a_network_of_ours() {
+    let emulator = Emulator::start().await;
+    let (provider, _) = emulator.provider(|builder| builder).await;
+    let (spec, silent) = (cluster("shop-testing"), Progress::silent());
+    make_cluster(provider.aws(), "shop-testing").await;
+    assert_eq!(provider.create(&spec, &silent).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    let inspection = provider.inspect("shop-testing").await.unwrap();
+    inspection.import(&platform()).apply(provider.aws(), "shop-testing").await.unwrap();
+
+    // With settings that want a network of its own it would be another cluster.
+    let ClusterChange::Recreate { differences } = provider.plan(&spec).await.unwrap() else {
+        panic!("not refused")
+    };
+    assert!(differences[0].contains("Inspection::settings"), "{differences:?}");
+    assert_eq!(provider.create(&spec, &silent).await.unwrap_err().kind(), ErrorKind::Unsupported);
+    assert_eq!(provider.aws().stacks.list().await.unwrap(), []);
+
+    let mut settings: EksSettings = inspection.settings();
+    let node = Some("arn:aws:iam::123456789012:role/nodes".to_owned());
+    settings.roles = settings.roles.map(|roles| ExistingRoles { node, ..roles });
+    settings.node_groups = vec![NodeGroup::new("workers")];
+    settings.addons = None;
+    // The emulator tells neither of VPCs nor of endpoints.
+    if let Network::Existing(network) = &mut settings.network {
+        network.vpc = "vpc-1".to_owned();
+    }
+    settings.endpoint = Endpoint::default();
+    let (provider, _) = emulator.provider(|builder| builder.settings(Clusters::All, settings)).await;
+    let status = provider.create(&spec, &silent).await.unwrap();
+    assert_eq!(status.nodes, 1);
+    assert_eq!(provider.plan(&spec).await.unwrap(), ClusterChange::Unchanged);
+    assert_eq!(provider.aws().stacks.list().await.unwrap(), []);
+    assert_eq!(provider.delete(&platform(), &spec.name, &silent).await.unwrap(), Deletion::Deleted);
+    assert!(provider.aws().clusters.list().await.unwrap().is_empty());
 }

@@ -122,6 +122,29 @@ async fn changes_are_planned_made_and_then_nothing_is_left_to_do() {
     let rest = provider.changes(&spec).await.unwrap().unwrap();
     assert_eq!(rest.to_string(), "");
 
+    let policies = EksSettings::from_yaml(
+        "
+        nodeGroups: [{ name: workers, labels: { pool: general } }]
+        addons: [{ name: vpc-cni }, { name: kube-proxy }, { name: eks-pod-identity-agent }, { name: coredns }]
+        accessEntries: [{ principal: 'arn:aws:iam::123456789012:role/readers', groups: [shop], policies: [{ policy: edit, namespaces: [api1] }] }]
+        logging: [audit]
+        ",
+    )
+    .unwrap();
+    let (provider, _) = emulator.provider(|builder| builder.settings(Clusters::All, policies)).await;
+    let changes = provider.changes(&spec).await.unwrap().unwrap();
+    let lines: Vec<String> = changes.changes.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        lines,
+        [
+            "access entry arn:aws:iam::123456789012:role/readers: groups: none -> shop, \
+             policies: AmazonEKSViewPolicy -> AmazonEKSEditPolicy(api1)",
+            "node group more: to be drained and deleted",
+        ]
+    );
+    provider.create(&spec, &Progress::silent()).await.unwrap();
+    assert_eq!(provider.changes(&spec).await.unwrap().unwrap().to_string(), "");
+
     let (provider, _) = emulator
         .provider(|builder| {
             let settings =

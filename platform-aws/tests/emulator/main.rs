@@ -7,6 +7,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod access;
 mod adoption;
 mod calls;
 mod faults;

@@ -1,6 +1,9 @@
 //! The emulator: one for each test, so that none sees what another made.
 
-use crate::wire::Wire;
+use crate::{
+    access::{Memory, Remembering},
+    wire::Wire,
+};
 use aws_config::{BehaviorVersion, Region, SdkConfig, retry::RetryConfig};
 use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_smithy_http_client::{
@@ -16,6 +19,7 @@ use std::{
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
     process::{Child, Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -23,6 +27,7 @@ use std::{
 pub(crate) struct Emulator {
     process: Child,
     port: u16,
+    memory: Memory,
 }
 
 impl Emulator {
@@ -37,7 +42,7 @@ impl Emulator {
             .stderr(Stdio::null())
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {program}: {error}"));
-        let mut emulator = Self { process, port };
+        let mut emulator = Self { process, port, memory: Memory::default() };
         let begun = Instant::now();
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(begun.elapsed() < Duration::from_secs(60), "{program} does not answer on port {port}");
@@ -82,7 +87,9 @@ impl Emulator {
             .polling(Polling::new(quick, quick * 10, Duration::ZERO))
             .retries(3, quick)
             .settle_deadline(Duration::from_secs(5));
-        (change(builder).connect().await.unwrap(), wire)
+        let mut aws = builder.connect_aws().await.unwrap();
+        aws.access = Arc::new(Remembering { inner: aws.access.clone(), memory: self.memory.clone() });
+        (change(builder.aws(aws)).connect().await.unwrap(), wire)
     }
 
     /// Has things of a kind take so many looks until they are done.
