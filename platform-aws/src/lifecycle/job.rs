@@ -8,7 +8,7 @@ use crate::{
 };
 use aws_sdk_eks::{
     operation::describe_update::builders::DescribeUpdateInputBuilder,
-    types::{Update, UpdateStatus},
+    types::{ErrorCode, Update, UpdateStatus},
 };
 use futures::{StreamExt, TryStreamExt, future::BoxFuture};
 use ipnet::Ipv4Net;
@@ -112,60 +112,35 @@ impl Job<'_> {
         of: impl Fn(DescribeUpdateInputBuilder) -> DescribeUpdateInputBuilder + Sync,
         deadline: Duration,
     ) -> Result<()> {
-        if let Some(state) = update_state(what, update)? {
-            return match state {
-                State::Done(()) => Ok(()),
-                State::Pending(_) => self.await_update(what, update, of, deadline).await,
-            };
-        }
-        Ok(())
-    }
-
-    async fn await_update(
-        &self,
-        what: &str,
-        update: &Update,
-        of: impl Fn(DescribeUpdateInputBuilder) -> DescribeUpdateInputBuilder + Sync,
-        deadline: Duration,
-    ) -> Result<()> {
-        // What has no id cannot be asked for.
-        let Some(id) = update.id() else { return Ok(()) };
-        self.waiter(deadline)
-            .until(what, || async {
-                let request = of(DescribeUpdateInputBuilder::default().name(self.name()).update_id(id));
-                let update = self.aws.clusters.describe_update(request).await?;
-                Ok(update_state(what, &update)?.unwrap_or(State::Done(())))
-            })
-            .await
+        let (State::Pending(_), Some(id)) = (update_state(what, update)?, update.id()) else { return Ok(()) };
+        let read = || async {
+            let request = of(DescribeUpdateInputBuilder::default().name(self.name()).update_id(id));
+            update_state(what, &self.aws.clusters.describe_update(request).await?)
+        };
+        self.waiter(deadline).until(what, read).await
     }
 }
 
-/// How far an update is; nothing where AWS does not say.
-fn update_state(what: &str, update: &Update) -> Result<Option<State<()>>> {
-    Ok(match update.status() {
-        None => None,
-        Some(UpdateStatus::Successful) => Some(State::Done(())),
+/// How far an update is. One of which AWS does not say is done.
+fn update_state(what: &str, update: &Update) -> Result<State<()>> {
+    match update.status() {
+        None | Some(UpdateStatus::Successful) => Ok(State::Done(())),
         Some(status @ (UpdateStatus::Failed | UpdateStatus::Cancelled)) => {
             let reasons: Vec<String> = update
                 .errors()
                 .iter()
                 .map(|error| {
-                    let code =
-                        error.error_code().map(aws_sdk_eks::types::ErrorCode::as_str).unwrap_or_default();
+                    let code = error.error_code().map(ErrorCode::as_str).unwrap_or_default();
                     let resources = error.resource_ids().join(", ");
-                    format!("{code}: {} {resources}", error.error_message().unwrap_or_default())
-                        .trim_end()
-                        .to_owned()
+                    let text = format!("{code}: {} {resources}", error.error_message().unwrap_or_default());
+                    text.trim_end().to_owned()
                 })
                 .collect();
-            return Err(Error::new(
-                ErrorKind::Failed,
-                format!("{what}: the update is {}: {}", status.as_str(), reasons.join("; ")),
-            )
-            .help("mend what it names, then run it again"));
+            let message = format!("{what}: the update is {}: {}", status.as_str(), reasons.join("; "));
+            Err(Error::new(ErrorKind::Failed, message).help("mend what it names, then run it again"))
         }
-        Some(status) => Some(State::Pending(status.as_str().to_owned())),
-    })
+        Some(status) => Ok(State::Pending(status.as_str().to_owned())),
+    }
 }
 
 /// What is there, or nothing.
