@@ -178,6 +178,20 @@ impl Cluster for KubeCluster {
         self.within(READ_DEADLINE, "list", format!("{kind} of {api_version}"), work).await
     }
 
+    async fn delete(&self, object: &ObjectRef) -> Result<bool> {
+        let work = async {
+            let resource = self.discovery.find(&self.api, &object.api_version, &object.kind).await?;
+            let Some(resource) = resource else { return Ok(false) };
+            let Some(there) = self.api.get(&resource, object.namespace.as_deref(), &object.name).await?
+            else {
+                return Ok(false);
+            };
+            let uid = there.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
+            Ok(self.api.delete(&resource, object, uid, "Background").await?)
+        };
+        self.within(READ_DEADLINE, "delete", object.to_string(), work).await
+    }
+
     async fn watch(&self, api_version: &str, kind: &str, options: &ListOptions) -> Result<Watch> {
         let work = async {
             let resource = self.discovery.expect(&self.api, api_version, kind).await?;

@@ -263,7 +263,7 @@ pub type Watch = BoxStream<'static, Result<WatchEvent>>;
 ///
 /// # Behavior
 /// - Writes go by server-side apply under one field manager. An object that exists and does not bear the owner's
-///   label is not ours: applying over it is a conflict, deleting it is refused.
+///   label is not ours: applying over it is a conflict, deleting it with a set is refused.
 /// - A second [`apply`](Self::apply) of the same set writes nothing.
 /// - Every method has a deadline, its own or the one given, and fails with [`Timeout`](crate::ErrorKind::Timeout) when it passes.
 ///
@@ -313,6 +313,16 @@ pub trait Cluster: Send + Sync + fmt::Debug {
 
     /// Lists objects of a kind, in order of namespace and name, following pagination to the end.
     async fn list(&self, api_version: &str, kind: &str, options: &ListOptions) -> Result<Vec<Value>>;
+
+    /// Asks for the deletion of one object, whoever made it, and says whether it was there. It does not wait until the object is gone, which its
+    /// finalizers may delay. For clusters that are taken down as a whole; what a platform applied is removed by [`delete_set`](Self::delete_set).
+    ///
+    /// Fails with [`Unsupported`](crate::ErrorKind::Unsupported) where single objects cannot be deleted, which is the default.
+    async fn delete(&self, object: &ObjectRef) -> Result<bool> {
+        Err(Error::new(ErrorKind::Unsupported, "this cluster deletes no single objects")
+            .operation("delete")
+            .subject(format!("{object} in cluster {}", self.name())))
+    }
 
     /// Follows the objects of a kind. Returns once the kind is known; the [`Snapshot`](WatchEvent::Snapshot) comes with the stream.
     ///

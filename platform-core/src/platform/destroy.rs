@@ -1,8 +1,8 @@
 //! Taking a platform down.
 
-use super::{Applying, ObjectCounts, Platform, READING, apply::CLUSTER_DEADLINE, within};
+use super::{Applying, ObjectCounts, Platform, READING, apply::CLUSTER_DEADLINE, load_balancers, within};
 use crate::{
-    cluster::Deletion,
+    cluster::{ClusterPhase, Deletion},
     error::{Error, ErrorKind, Result},
     execution::{Step, StepDone, StepGraph},
 };
@@ -59,7 +59,8 @@ impl Platform {
     ///
     /// Fails at once with [`Refused`](ErrorKind::Refused) if `confirmation` does not name the platform, every protected environment and every
     /// cluster that is no longer in the spec, of which nobody knows any more whether it was protected. Clusters are deleted
-    /// even if the telemetry cannot be, which is then told in the error.
+    /// even if the telemetry cannot be, which is then told in the error. Where a provider [says](crate::cluster::ProviderCapabilities) that its clusters have
+    /// load balancers outside of them, what made these is deleted first, for some minutes at most; what stays is told by its step and stops nothing.
     pub async fn destroy(&self, confirmation: &Confirmation) -> Result<Applying> {
         let inner = &self.0;
         let listing = inner.provider.list(&inner.spec.name);
@@ -87,7 +88,15 @@ impl Platform {
                 async move { telemetry.destroy().await.map(|()| StepDone::changed("deleted")) }
             }));
         }
+        let releases = inner.provider.capabilities().external_load_balancers;
         for status in there {
+            // Telemetry watches the clusters: it goes first, so that it does not see them vanish. Clusters cost money: they go in any case.
+            let mut before: Vec<String> = inner.telemetry.iter().map(|_| "telemetry".to_owned()).collect();
+            if releases && status.phase == ClusterPhase::Running {
+                let step = load_balancers::step(self, &status.name).after_end(std::mem::take(&mut before));
+                before.push(load_balancers::step_id(&status.name));
+                steps.push(step);
+            }
             let platform = self.clone();
             let description = format!("delete cluster {}", status.name);
             let step = Step::new(format!("cluster/{}", status.name), description, move |context| {
@@ -102,9 +111,7 @@ impl Platform {
                     }
                 }
             });
-            // Telemetry watches the clusters: it goes first, so that it does not see them vanish. Clusters cost money: they go in any case.
-            let step = step.deadline(CLUSTER_DEADLINE);
-            steps.push(if inner.telemetry.is_some() { step.after_end(["telemetry"]) } else { step });
+            steps.push(step.deadline(CLUSTER_DEADLINE).after_end(before));
         }
         let objects = Arc::new(Mutex::new(ObjectCounts::default()));
         Ok(Applying::start(inner, StepGraph::new(steps)?, objects))

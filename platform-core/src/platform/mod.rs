@@ -8,6 +8,7 @@ mod destroy;
 pub(crate) mod document;
 mod drift;
 mod layout;
+mod load_balancers;
 mod planning;
 mod release;
 mod spec;
