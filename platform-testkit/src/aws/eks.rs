@@ -235,7 +235,7 @@ mod tests {
             (user.name.as_str(), user.groups.as_slice()),
             ("arn:aws:iam::123456789012:user/a", &["system:masters".to_owned()][..])
         );
-        assert_eq!(user.extra["accessKeyId"], [one.access_key.clone()]);
+        assert_eq!(user.extra["accessKeyId"], std::slice::from_ref(&one.access_key));
         assert_eq!(ask("a.b.c"), Ok(None));
         let why = ask("k8s-aws-v1.%").unwrap_err();
         assert!(why.starts_with("IncompleteSignature: "), "{why}");

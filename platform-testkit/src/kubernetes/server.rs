@@ -58,6 +58,7 @@ pub struct EmbeddedApiBuilder {
     behaviour: Behaviour,
     data_dir: Option<PathBuf>,
     authenticator: Option<Arc<dyn TokenAuthenticator>>,
+    needs_credentials: bool,
 }
 
 impl EmbeddedApiBuilder {
@@ -92,6 +93,13 @@ impl EmbeddedApiBuilder {
         Self { authenticator: Some(authenticator), ..self }
     }
 
+    /// Lets a request without credentials be nobody's, who may do next to nothing, as on other clusters. By default it is the administrator's. Then an
+    /// [`authenticator`](Self::authenticator) must know an administrator, and [the kubeconfig](EmbeddedApi::kubeconfig) is of no use.
+    #[must_use]
+    pub fn needs_credentials(self) -> Self {
+        Self { needs_credentials: true, ..self }
+    }
+
     /// Starts the cluster on a free port of 127.0.0.1.
     ///
     /// # Errors
@@ -121,6 +129,7 @@ impl EmbeddedApiBuilder {
             store: store.clone(),
             tokens,
             authenticator: self.authenticator,
+            needs_credentials: self.needs_credentials,
             faults: Faults::default(),
             requests: Requests::default(),
             shutdown: shutdown.clone(),
@@ -154,6 +163,7 @@ impl EmbeddedApi {
             behaviour: Behaviour::default(),
             data_dir: None,
             authenticator: None,
+            needs_credentials: false,
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use platform_testkit::kubernetes::{EmbeddedApi, TokenAuthenticator, User};
+use platform_testkit::kubernetes::{EmbeddedApi, EmbeddedApiBuilder, TokenAuthenticator, User};
 use serde_json::{Value, json};
 
 /// Knows two tokens, and that a third has ended.
@@ -31,8 +31,12 @@ struct Cluster {
 
 impl Cluster {
     async fn start() -> Self {
+        Self::of(EmbeddedApi::builder()).await
+    }
+
+    async fn of(builder: EmbeddedApiBuilder) -> Self {
         let gatekeeper = Arc::new(Gatekeeper::default());
-        let api = EmbeddedApi::builder().authenticator(gatekeeper.clone()).start().await;
+        let api = builder.authenticator(gatekeeper.clone()).start().await;
         Self { cluster: crate::fixture::Cluster::of(api.expect("the cluster starts")), gatekeeper }
     }
 
@@ -126,4 +130,18 @@ async fn tokens_of_service_accounts_stay_the_clusters_own() {
     );
     assert_eq!(cluster.get("/api", "of-a-reader").await, 200);
     assert_eq!(cluster.gatekeeper.0.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_cluster_that_needs_credentials_lets_nobody_in_without_them() {
+    let cluster = Cluster::of(EmbeddedApi::builder().needs_credentials()).await;
+    let code = async |method: &str, path: &str| cluster.send(method, path, None, None).await.0;
+    assert_eq!(code("GET", SECRETS).await, 403);
+    assert_eq!(code("DELETE", "/api/v1/namespaces/default").await, 403);
+    assert_eq!(code("GET", "/version").await, 200, "what kube-apiserver tells everybody");
+    assert_eq!(cluster.get(SECRETS, "of-the-administrator").await, 200);
+    let acting = reqwest::Client::new().get(format!("{}{SECRETS}", cluster.cluster.api.url()));
+    let answer =
+        acting.header("impersonate-user", "admin@example.com").header("impersonate-group", "system:masters");
+    assert_eq!(answer.send().await.expect("an answer").status(), 403);
 }

@@ -1,7 +1,7 @@
 //! Authentication: the credentials of a request, and as whom it wants to act.
 //!
 //! A request without credentials is the administrator's, because the socket is on loopback and the kubeconfig of an
-//! embedded cluster has none. One with a bearer token is whose token it is, by the cluster's own tokens or by who vouches for others, and anything
+//! embedded cluster has none; or nobody's, if the cluster needs credentials. One with a bearer token is whose token it is, by the cluster's own tokens or by who vouches for others, and anything
 //! else in the header is nobody known.
 
 use std::sync::Arc;
@@ -25,17 +25,18 @@ const EXTRA: &str = "impersonate-extra-";
 /// How far clocks may differ.
 const LEEWAY_SECONDS: i64 = 60;
 
-/// Who a request is from.
+/// Who a request is from; one without credentials is from `unknown`.
 ///
 /// 401 for a token that does not hold, 403 for who may not act as another.
 pub(in crate::kubernetes) async fn identify(
     store: &Store,
     tokens: &Tokens,
     authenticator: Option<&dyn TokenAuthenticator>,
+    unknown: Arc<User>,
     headers: &HeaderMap,
 ) -> Result<Arc<User>, ApiError> {
     let user = match headers.get(header::AUTHORIZATION) {
-        None => User::administrator(),
+        None => unknown,
         Some(credentials) => match bearer(credentials) {
             None => User::anonymous(),
             Some(token) => {
@@ -245,7 +246,9 @@ mod tests {
         }
 
         fn who(&self, pairs: &[(&'static str, &str)]) -> Result<Arc<User>, u16> {
-            let identified = identify(&self.store, &self.tokens, None, &headers(pairs)).now_or_never();
+            let identified =
+                identify(&self.store, &self.tokens, None, User::administrator(), &headers(pairs))
+                    .now_or_never();
             identified.unwrap().map_err(|error| error.code)
         }
     }
@@ -313,7 +316,9 @@ mod tests {
         let refused = |pairs: &[(&'static str, &str)]| {
             let all: Vec<_> =
                 [("authorization", credentials.as_str())].iter().chain(pairs).copied().collect();
-            let identified = identify(&cluster.store, &cluster.tokens, None, &headers(&all)).now_or_never();
+            let identified =
+                identify(&cluster.store, &cluster.tokens, None, User::administrator(), &headers(&all))
+                    .now_or_never();
             let error = identified.unwrap().unwrap_err();
             (error.code, error.message)
         };

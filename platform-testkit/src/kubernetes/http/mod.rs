@@ -57,6 +57,8 @@ pub(super) struct Server {
     pub(super) tokens: Tokens,
     /// Who vouches for tokens of others.
     pub(super) authenticator: Option<Arc<dyn TokenAuthenticator>>,
+    /// Whether a request without credentials is nobody's.
+    pub(super) needs_credentials: bool,
     pub(super) faults: Faults,
     pub(super) requests: Requests,
     pub(super) shutdown: CancellationToken,
@@ -99,7 +101,9 @@ async fn handle(
 
 impl Server {
     async fn answer(&self, parts: &Parts, body: Bytes) -> Result<Response, ApiError> {
-        let user = auth::identify(&self.store, &self.tokens, self.authenticator(), &parts.headers).await?;
+        let unknown = if self.needs_credentials { User::anonymous() } else { User::administrator() };
+        let user =
+            auth::identify(&self.store, &self.tokens, self.authenticator(), unknown, &parts.headers).await?;
         let path = parts.uri.path();
         let segments = segments(path).ok_or_else(ApiError::unknown_resource)?;
         let names: Vec<&str> = segments.iter().map(String::as_str).collect();
