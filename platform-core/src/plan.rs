@@ -133,7 +133,7 @@ pub struct Plan {
     pub telemetry: Vec<String>,
     /// Whether the telemetry plane is to be started.
     pub starts_telemetry: bool,
-    /// What the reader should know: clusters that are no longer in the spec and are left alone.
+    /// What the reader should know: clusters that are no longer in the spec and are left alone, and what the provider says of the others.
     pub warnings: Vec<String>,
 }
 

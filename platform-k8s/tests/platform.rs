@@ -368,6 +368,10 @@ impl ClusterProvider for Troubled {
         }
         self.provider.plan(spec).await
     }
+    async fn warnings(&self, spec: &ClusterSpec) -> platform_core::Result<Vec<String>> {
+        let is_broken = spec.name == self.cluster && self.broken;
+        Ok(is_broken.then(|| format!("cluster {} runs an old version", spec.name)).into_iter().collect())
+    }
     async fn create(&self, spec: &ClusterSpec, progress: &Progress) -> platform_core::Result<ClusterStatus> {
         self.provider.create(spec, progress).await
     }
@@ -450,6 +454,18 @@ async fn what_is_in_a_broken_cluster_is_known_after_apply() {
     let applied = platform.apply(&plan).unwrap().await.unwrap();
     assert_eq!(applied.objects.written(), 0, "{:?}", applied.objects);
     assert_eq!(history(&platform, &testing()).await, ["1"]);
+}
+
+#[tokio::test]
+async fn what_a_provider_warns_of_is_in_the_plan() {
+    let provider = EmbeddedProvider::in_memory();
+    let platform = troubled(&provider, "shop-production", true);
+    // The provider plans an update of this one; the others are to be created, and nothing can be said of them.
+    let plan = platform.plan().await.unwrap();
+    assert_eq!(plan.warnings, ["cluster shop-production runs an old version"]);
+    assert!(plan.to_string().contains("cluster shop-production runs an old version"), "{plan}");
+    let plan = troubled(&provider, "none", true).plan().await.unwrap();
+    assert_eq!(plan.warnings, [""; 0]);
 }
 
 /// A plane whose data cannot be deleted.

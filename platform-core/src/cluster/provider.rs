@@ -142,12 +142,15 @@ pub struct ProviderCapabilities {
     pub persistent: bool,
     /// How many clusters may be created at the same time.
     pub parallel_creates: usize,
+    /// Controllers in its clusters make load balancers outside of them, which stay when a cluster is deleted under its controllers. Services and
+    /// Ingresses are deleted first, then.
+    pub external_load_balancers: bool,
 }
 
 impl ProviderCapabilities {
-    /// Real workloads, clusters that outlive the process, `parallel_creates` at once.
+    /// Real workloads, clusters that outlive the process, `parallel_creates` at once, no load balancers outside.
     pub const fn new(parallel_creates: usize) -> Self {
-        Self { simulated: false, persistent: true, parallel_creates }
+        Self { simulated: false, persistent: true, parallel_creates, external_load_balancers: false }
     }
 }
 
@@ -178,6 +181,13 @@ pub trait ClusterProvider: Send + Sync + fmt::Debug {
 
     /// What [`create`](Self::create) would have to do. Reads only.
     async fn plan(&self, spec: &ClusterSpec) -> Result<ClusterChange>;
+
+    /// What the reader of a plan should know of a cluster that is there, a sentence each: that its version is no longer supported. Reads only; asked
+    /// right after [`plan`](Self::plan). Default: nothing.
+    async fn warnings(&self, spec: &ClusterSpec) -> Result<Vec<String>> {
+        let _ = spec;
+        Ok(Vec::new())
+    }
 
     /// Brings the cluster to `spec` and answers once its API server does. Long waits tell `progress`.
     ///

@@ -32,21 +32,24 @@ impl Platform {
     pub async fn plan(&self) -> Result<Plan> {
         let inner = &self.0;
         let layout = Layout::new(&inner.spec);
-        let clusters = stream::iter(layout.clusters().into_iter().map(|cluster| async move {
+        let planned = stream::iter(layout.clusters().into_iter().map(|cluster| async move {
             let name = cluster.spec.name.clone();
             within(READING, "plan", format!("cluster {name}"), inner.plan_cluster(cluster)).await
         }))
         .buffered(CONCURRENCY)
-        .try_collect::<Vec<ClusterPlan>>()
+        .try_collect::<Vec<(ClusterPlan, Vec<String>)>>()
         .await?;
+        let (clusters, told): (Vec<ClusterPlan>, Vec<Vec<String>>) = planned.into_iter().unzip();
+        let mut warnings =
+            within(READING, "list clusters of", inner.provider.name(), inner.orphans(&clusters)).await?;
+        warnings.extend(told.into_iter().flatten());
         let telemetry = inner.telemetry.as_ref();
         Ok(Plan {
             platform: inner.spec.name.clone(),
             provider: inner.provider.name().to_owned(),
             simulated: inner.provider.capabilities().simulated,
             isolation: inner.spec.isolation,
-            warnings: within(READING, "list clusters of", inner.provider.name(), inner.orphans(&clusters))
-                .await?,
+            warnings,
             clusters,
             telemetry: telemetry.map(|t| t.describe()).unwrap_or_default(),
             starts_telemetry: telemetry.is_some_and(|t| !t.is_running()),
@@ -55,8 +58,15 @@ impl Platform {
 }
 
 impl Inner {
-    async fn plan_cluster(&self, layout: ClusterLayout) -> Result<ClusterPlan> {
+    /// What happens to a cluster and in it, and what its provider warns of.
+    async fn plan_cluster(&self, layout: ClusterLayout) -> Result<(ClusterPlan, Vec<String>)> {
         let change = self.provider.plan(&layout.spec).await?;
+        let warnings = match change {
+            ClusterChange::Create => Vec::new(),
+            ClusterChange::Unchanged | ClusterChange::Update { .. } | ClusterChange::Recreate { .. } => {
+                self.provider.warnings(&layout.spec).await?
+            }
+        };
         let exists = match change {
             ClusterChange::Create => false,
             ClusterChange::Unchanged | ClusterChange::Update { .. } | ClusterChange::Recreate { .. } => {
@@ -84,7 +94,7 @@ impl Inner {
                     references.map(|object| ObjectDiff { object, change: change.clone() }).collect();
             }
         }
-        Ok(ClusterPlan { spec: layout.spec, change, sets })
+        Ok((ClusterPlan { spec: layout.spec, change, sets }, warnings))
     }
 
     /// Fills in what would happen to each object, and adds the sets that are there and no longer wanted.
