@@ -16,6 +16,8 @@ pub const IMPORTED_TAG: &str = "platform.dev/imported";
 pub(crate) const PROTECTED_TAG: &str = "platform.dev/protected";
 /// On a cluster: the digest of the settings that were applied last, completely.
 pub(crate) const APPLIED_TAG: &str = "platform.dev/applied";
+/// On a cluster: the Kubernetes version that it is being upgraded to; `done` once its addons have followed.
+pub(crate) const UPGRADE_TAG: &str = "platform.dev/upgrade";
 /// On a cluster: what it is for.
 pub(crate) const ROLE_TAG: &str = "platform.dev/role";
 

@@ -31,6 +31,8 @@ pub enum ApiErrorKind {
     Throttled,
     /// AWS did not answer, or said that it has a problem of its own. Whether the call was executed is not known.
     Transient,
+    /// There is no host of the endpoint's name: the region, or the endpoint that was set, does not exist.
+    NoEndpoint,
     /// AWS does not know the call. Emulators say so.
     Unknown,
 }
@@ -76,7 +78,9 @@ impl ApiError {
                 Self::new(kind, action, chain(error))
             }
             SdkError::DispatchFailure(_) => {
-                let kind = if is_about_credentials(error) {
+                let kind = if names_no_host(error) {
+                    ApiErrorKind::NoEndpoint
+                } else if is_about_credentials(error) {
                     ApiErrorKind::Credentials
                 } else {
                     ApiErrorKind::Transient
@@ -122,6 +126,14 @@ fn is_about_credentials(error: &(dyn std::error::Error + 'static)) -> bool {
         let text = error.to_string();
         error.is::<CredentialsError>() || WORDS.iter().any(|words| text.contains(words))
     })
+}
+
+/// Whether a name was looked up and there is none, in the words of Linux, macOS and Windows. A resolver that does not answer says something else.
+fn names_no_host(error: &(dyn std::error::Error + 'static)) -> bool {
+    let text = chain(error);
+    ["Name or service not known", "nodename nor servname provided", "No such host is known"]
+        .iter()
+        .any(|words| text.contains(words))
 }
 
 fn kind_of(code: Option<&str>, message: &str, status: u16) -> ApiErrorKind {
@@ -241,6 +253,10 @@ impl From<ApiError> for Error {
             ApiErrorKind::InUse | ApiErrorKind::Throttled | ApiErrorKind::Transient => {
                 (ErrorKind::Unavailable, None)
             }
+            ApiErrorKind::NoEndpoint => (
+                ErrorKind::Invalid,
+                Some("check the region: AWS has no host of this name; or the endpoint, if one is set"),
+            ),
             ApiErrorKind::Unknown => (ErrorKind::Unsupported, None),
         };
         let throttled = error.kind == ApiErrorKind::Throttled;

@@ -3,10 +3,17 @@
 use super::{ApiError, ApiErrorKind, ApiResult};
 use async_trait::async_trait;
 use aws_config::SdkConfig;
+use aws_runtime::retries::classifiers::AwsErrorCodeClassifier;
 use aws_sdk_cloudformation::{
     Client,
+    operation::create_stack::CreateStackError,
     types::{Capability, OnFailure, StackStatus, Tag},
 };
+use aws_smithy_runtime_api::client::{
+    interceptors::context::InterceptorContext,
+    retries::classifiers::{ClassifyRetry, RetryAction, RetryClassifierPriority},
+};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use std::{collections::BTreeMap, fmt};
 
 /// Stacks of CloudFormation.
@@ -88,7 +95,33 @@ pub(super) struct StackClient(Client);
 
 impl StackClient {
     pub(super) fn new(configuration: &SdkConfig) -> Self {
-        Self(Client::new(configuration))
+        let configuration = aws_sdk_cloudformation::config::Builder::from(configuration);
+        Self(Client::from_conf(configuration.retry_classifier(QuotasStay).build()))
+    }
+}
+
+/// AWS' clients take this code for a throttling; CloudFormation says by it that the account has as many stacks as it may.
+#[derive(Debug)]
+struct QuotasStay;
+
+impl ClassifyRetry for QuotasStay {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        let error =
+            context.output_or_error().and_then(Result::err).and_then(|error| error.as_operation_error());
+        let metadata =
+            error.and_then(|error| error.downcast_ref::<CreateStackError>()).map(ProvideErrorMetadata::meta);
+        match metadata.and_then(|metadata| metadata.code()) {
+            Some("LimitExceededException") => RetryAction::RetryForbidden,
+            _ => RetryAction::NoActionIndicated,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "quotas of CloudFormation"
+    }
+
+    fn priority(&self) -> RetryClassifierPriority {
+        RetryClassifierPriority::run_after(AwsErrorCodeClassifier::<CreateStackError>::new().priority())
     }
 }
 

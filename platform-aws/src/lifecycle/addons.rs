@@ -43,6 +43,46 @@ impl Job<'_> {
         created.await
     }
 
+    /// Installs an addon anew whose creation had failed, and asks again for an update that had.
+    pub(crate) async fn repair_addon(&self, addon: &Addon, foundation: &Foundation) -> Result<()> {
+        let Some(there) = found(self.aws.addons.describe(self.name(), &addon.name).await)? else {
+            return self.create_addon(addon, foundation).await;
+        };
+        match there.status() {
+            Some(eks::AddonStatus::CreateFailed) => {
+                self.progress.report(format!(
+                    "addon {} is CREATE_FAILED: it is removed and installed anew ({})",
+                    addon.name,
+                    health(&there)
+                ));
+                self.remove_addon(&addon.name).await?;
+            }
+            Some(eks::AddonStatus::Deleting) => {}
+            Some(eks::AddonStatus::UpdateFailed) => {
+                let version = addon.version.clone().or(there.addon_version);
+                return self.update_addon(&Addon { version, ..addon.clone() }).await;
+            }
+            _ => return Ok(()),
+        }
+        self.await_addon_gone(&addon.name).await?;
+        self.create_addon(addon, foundation).await
+    }
+
+    async fn await_addon_gone(&self, name: &str) -> Result<()> {
+        let read = || async {
+            Ok(match found(self.aws.addons.describe(self.name(), name).await)? {
+                None => State::Done(()),
+                Some(there) => {
+                    State::Pending(there.status().map_or("UNKNOWN", eks::AddonStatus::as_str).to_owned())
+                }
+            })
+        };
+        match read().await {
+            Ok(State::Done(())) => Ok(()),
+            _ => self.waiter(self.deadlines.nodes).until(&format!("removal of addon {name}"), read).await,
+        }
+    }
+
     /// Brings an addon to its version and configuration.
     pub(crate) async fn update_addon(&self, addon: &Addon) -> Result<()> {
         let request = UpdateAddonInputBuilder::default()

@@ -71,6 +71,8 @@ pub enum Change {
         /// The version after it.
         to: String,
     },
+    /// Brings addons to the version of the control plane, which an upgrade that was interrupted did not come to.
+    FinishUpgrade(String),
     /// Lets somebody in.
     CreateAccessEntry(AccessEntry),
     /// Brings an access entry to its groups and policies; what differs.
@@ -135,7 +137,7 @@ impl Change {
             | Self::UpdateNodeGroup(..)
             | Self::UpgradeNodeGroup { .. }
             | Self::CreateFargateProfile(_) => Phase::Nodes,
-            Self::CreateAddon(_) | Self::UpdateAddon(..) => Phase::Addons,
+            Self::CreateAddon(_) | Self::UpdateAddon(..) | Self::FinishUpgrade(_) => Phase::Addons,
             Self::UpdateServiceAccounts | Self::CreateAssociation(_) => Phase::ServiceAccounts,
             Self::RemoveAccessEntry(_)
             | Self::RemoveAddon(_)
@@ -166,6 +168,7 @@ impl fmt::Display for Change {
             }
             Self::SetTags(keys) => write!(f, "tags: {} to be written", keys.join(", ")),
             Self::Upgrade { from, to } => write!(f, "kubernetes version: {from} -> {to}"),
+            Self::FinishUpgrade(version) => write!(f, "addons: to follow the upgrade to {version}"),
             Self::CreateAccessEntry(entry) => write!(f, "access entry {}: to be created", entry.principal),
             Self::UpdateAccessEntry(entry, differences) => {
                 write!(f, "access entry {}: {}", entry.principal, differences.join(", "))
@@ -373,6 +376,7 @@ impl Job<'_> {
 
     fn compare_version(&self, observed: &Observed, changes: &mut Changes) {
         let there = observed.version();
+        self.compare_upgrade(observed, changes);
         let Some(wanted) = self.spec.kubernetes_version.as_deref() else { return };
         let (Some(from), Some(to)) = (minor(there), minor(wanted)) else { return };
         if to < from {
@@ -382,6 +386,17 @@ impl Job<'_> {
             changes
                 .changes
                 .push(Change::Upgrade { from: format!("1.{step}"), to: format!("1.{}", step + 1) });
+        }
+    }
+
+    /// An upgrade whose control plane is done, and whose addons are not. One that comes after takes them along.
+    fn compare_upgrade(&self, observed: &Observed, changes: &mut Changes) {
+        let there = observed.version();
+        let noted = observed.cluster.tags().and_then(|tags| tags.get(ownership::UPGRADE_TAG));
+        let goes_on =
+            self.spec.kubernetes_version.as_deref().is_some_and(|wanted| minor(wanted) > minor(there));
+        if noted.is_some_and(|version| version == there) && !goes_on {
+            changes.changes.push(Change::FinishUpgrade(there.to_owned()));
         }
     }
 

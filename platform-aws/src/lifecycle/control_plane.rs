@@ -235,13 +235,20 @@ impl Job<'_> {
             ),
             Change::SetDeletionProtection(on) => request.deletion_protection(*on),
             Change::SetTags(_) => return self.set_tags(&observed.cluster, &self.tags()).await,
-            Change::Upgrade { from, to } => return self.upgrade(from, to, foundation).await,
+            Change::Upgrade { from, to } => return self.upgrade(from, to, observed, foundation).await,
             _ => return Ok(()),
         };
         self.progress.report(change.to_string());
+        let Change::SetDeletionProtection(on) = change else {
+            return self.configure(request, &change.to_string()).await;
+        };
+        // The tag stands as long as there is a protection of ours: one without it would be somebody else's.
+        let tags = [(ownership::PROTECTED_TAG.to_owned(), on.to_string())].into();
+        if *on {
+            self.set_tags(&observed.cluster, &tags).await?;
+        }
         self.configure(request, &change.to_string()).await?;
-        if let Change::SetDeletionProtection(on) = change {
-            let tags = [(ownership::PROTECTED_TAG.to_owned(), on.to_string())].into();
+        if !*on {
             self.set_tags(&observed.cluster, &tags).await?;
         }
         Ok(())
@@ -284,8 +291,17 @@ impl Job<'_> {
     }
 
     /// Upgrades by one minor version. Node groups that lag come first, so that no kubelet is ever more than one version behind by our doing.
-    async fn upgrade(&self, from: &str, to: &str, foundation: &Foundation) -> Result<()> {
+    async fn upgrade(
+        &self,
+        from: &str,
+        to: &str,
+        observed: &Observed,
+        foundation: &Foundation,
+    ) -> Result<()> {
         self.upgrade_node_groups(from).await?;
+        // Of a run that ends on the way, the next one sees the versions of the control plane and of nodes, but not what addons lack.
+        self.set_tags(&observed.cluster, &[(ownership::UPGRADE_TAG.to_owned(), to.to_owned())].into())
+            .await?;
         self.progress.report(format!("upgrading the control plane from {from} to {to}"));
         let request = UpdateClusterVersionInputBuilder::default()
             .name(self.name())
@@ -297,8 +313,15 @@ impl Job<'_> {
             .settle(&what, |_| false, || self.aws.clusters.update_version(request.clone()))
             .await?;
         self.finish_update(&what, &update, |request| request, self.deadlines.cluster).await?;
-        self.upgrade_addons(to).await?;
+        self.finish_upgrade(to, observed).await?;
         self.upgrade_node_groups(to).await
+    }
+
+    /// Brings addons along with the control plane, and notes that they are.
+    pub(crate) async fn finish_upgrade(&self, version: &str, observed: &Observed) -> Result<()> {
+        self.upgrade_addons(version).await?;
+        let done = [(ownership::UPGRADE_TAG.to_owned(), "done".to_owned())].into();
+        self.set_tags(&observed.cluster, &done).await
     }
 
     /// Brings all node groups of ours that are behind to a version, at the same time.
@@ -318,7 +341,7 @@ impl Job<'_> {
     }
 }
 
-/// What to do about a creation that EKS refused.
+/// Why a creation is refused, with what can be done.
 fn creation_refused(error: Error) -> Error {
     let message = error.message().to_ascii_lowercase();
     if message.contains("unsupported kubernetes version") || message.contains("kubernetes version") {

@@ -44,11 +44,12 @@ impl Job<'_> {
         };
         self.reservations.release(&self.spec.name);
         self.converge(&changes, &observed, &foundation).await?;
-        self.finish_node_groups(&observed, &foundation).await?;
+        self.finish_parts(&observed, &foundation).await?;
         let addons: Vec<String> = self.settings.wanted_addons().into_iter().map(|addon| addon.name).collect();
         let applied = self.wanted_digest();
         let noted = observed.cluster.tags().and_then(|tags| tags.get(APPLIED_TAG)) == Some(&applied);
-        if !noted || !changes.is_empty() {
+        // What an earlier run installed and did not wait for is waited for now.
+        if !changes.is_empty() || !noted {
             self.await_addons(&addons).await?;
         }
         if !noted {
@@ -115,6 +116,7 @@ impl Job<'_> {
             Change::UpdateAccessEntry(entry, _) => self.update_access_entry(entry, observed).await,
             Change::RemoveAccessEntry(principal) => self.remove_access_entry(principal).await,
             Change::CreateAddon(addon) => self.create_addon(addon, foundation).await,
+            Change::FinishUpgrade(version) => self.finish_upgrade(version, observed).await,
             Change::UpdateAddon(addon, _) => self.update_addon(addon).await,
             Change::RemoveAddon(name) => self.remove_addon(name).await,
             Change::RemoveNodeGroup(name) => self.remove_node_group(name).await,
@@ -134,11 +136,6 @@ impl Job<'_> {
         observed: &Observed,
         foundation: &Foundation,
     ) -> Result<()> {
-        let follows = |change: &&Change| matches!(change, Change::UpgradeNodeGroup { .. });
-        if let Some(Change::UpgradeNodeGroup { to, .. }) = changes.iter().find(follows) {
-            // An upgrade was broken off after the control plane: its addons may be behind too.
-            self.upgrade_addons(to).await?;
-        }
         // An upgrade before may have changed it.
         let cluster = self.aws.clusters.describe(self.name()).await?;
         let version = cluster.version().unwrap_or_else(|| observed.version());
@@ -167,10 +164,17 @@ impl Job<'_> {
         futures::try_join!(groups, profiles).map(drop)
     }
 
-    /// Waits for node groups that an interrupted run had asked for.
-    async fn finish_node_groups(&self, observed: &Observed, foundation: &Foundation) -> Result<()> {
-        let groups = self.node_groups();
+    /// What an interrupted run may have left undone that no listing shows: node groups that are still being made, addons and
+    /// Fargate profiles that failed.
+    async fn finish_parts(&self, observed: &Observed, foundation: &Foundation) -> Result<()> {
+        if observed.cluster.tags().and_then(|tags| tags.get(APPLIED_TAG)) == Some(&self.wanted_digest()) {
+            return Ok(());
+        }
+        let (groups, wanted) = (self.node_groups(), self.settings.wanted_addons());
         let mut work: Vec<BoxFuture<'_, Result<()>>> = Vec::new();
+        for addon in wanted.iter().filter(|addon| observed.addons.contains(&addon.name)) {
+            work.push(self.repair_addon(addon, foundation).boxed());
+        }
         for group in &groups {
             let is_unfinished = observed.node_groups.iter().any(|there| {
                 there.nodegroup_name() == Some(&group.name)
@@ -180,7 +184,19 @@ impl Job<'_> {
                 work.push(self.ensure_node_group(group, observed.version(), foundation).boxed());
             }
         }
-        all(work).await.map(drop)
+        let profiles = async {
+            for profile in &self.settings.fargate_profiles {
+                let is_unfinished = |there: &&eks::FargateProfile| {
+                    there.fargate_profile_name() == Some(&profile.name)
+                        && there.status() != Some(&eks::FargateProfileStatus::Active)
+                };
+                if let Some(there) = observed.fargate_profiles.iter().find(is_unfinished) {
+                    self.repair_fargate_profile(profile, there, foundation).await?;
+                }
+            }
+            Ok(())
+        };
+        futures::try_join!(all(work), profiles).map(drop)
     }
 }
 

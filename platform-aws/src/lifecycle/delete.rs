@@ -137,14 +137,14 @@ impl Job<'_> {
                         self.progress.report(format!("still there: {}", left.describe()));
                     }
                 }
+                Err(error) if !matches!(error.kind(), ErrorKind::Failed | ErrorKind::Timeout) => {
+                    return Err(error);
+                }
                 Err(error) => {
                     let left =
                         self.sweep(vpc, &IN_NETWORK).await.map(|left| left.describe()).unwrap_or_default();
-                    let error = if left.is_empty() {
-                        error
-                    } else {
-                        Error::new(error.kind(), format!("{}; still there: {left}", error.message()))
-                    };
+                    let still = if left.is_empty() { left } else { format!("; still there: {left}") };
+                    let error = Error::new(error.kind(), format!("{}{still}", error.message()));
                     return Err(error.help(
                         "delete by hand what hangs on it, then run it again: it goes on where this run ended",
                     ));

@@ -2,7 +2,7 @@
 
 use super::job::Job;
 use crate::{
-    api::{ApiErrorKind, Stack, StackRequest},
+    api::{ApiErrorKind, Stack, StackEvent, StackRequest},
     settings::Network,
     stack::{self, Place, StackOutputs, Template, cluster_stack_name, digest_of, place_of},
     wait::State,
@@ -113,11 +113,7 @@ impl Job<'_> {
                     self.await_stack(name).await?;
                 }
                 StackPhase::Deleting => self.await_stack_gone(name).await?,
-                StackPhase::Stuck => {
-                    return Err(self.stack_failed(&stack).await.help(format!(
-                        "continue the rollback of stack {name} in CloudFormation, then run it again"
-                    )));
-                }
+                StackPhase::Stuck => return Err(self.stack_failed(&stack).await),
                 StackPhase::Broken if watched => return Err(self.stack_failed(&stack).await),
                 StackPhase::Broken => {
                     let why = self.stack_failed(&stack).await;
@@ -208,9 +204,17 @@ impl Job<'_> {
     /// Why a stack is not what it should be, by the first resources that failed.
     pub(crate) async fn stack_failed(&self, stack: &Stack) -> Error {
         let events = self.aws.stacks.events(&stack.id).await.unwrap_or_default();
-        // The latest come first; what failed first is what the others followed.
+        // The latest come first. What came before this operation is another story; what failed first in it is what the others followed.
+        let begins = |event: &StackEvent| {
+            event.resource == stack.name
+                && ["CREATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "DELETE_IN_PROGRESS"]
+                    .contains(&event.status.as_str())
+        };
         let mut failures: Vec<String> = events
             .iter()
+            .take_while(|event| !begins(event))
+            .collect::<Vec<_>>()
+            .into_iter()
             .rev()
             .filter(|event| event.status.ends_with("_FAILED") && event.resource != stack.name)
             .filter(|event| !event.reason.as_deref().is_some_and(|reason| reason.contains("cancelled")))
@@ -233,7 +237,12 @@ impl Job<'_> {
         let kind = if reached { ErrorKind::Exhausted } else { ErrorKind::Failed };
         let error =
             Error::new(kind, format!("stack {} is {}: {}", stack.name, stack.status, failures.join("; ")));
-        if reached {
+        if StackPhase::of(&stack.status) == StackPhase::Stuck {
+            error.help(format!(
+                "continue the rollback of stack {} in CloudFormation, then run it again",
+                stack.name
+            ))
+        } else if reached {
             error.help(
                 "have the quota raised in Service Quotas, or delete what is not needed, then run it again",
             )
@@ -265,6 +274,14 @@ impl Job<'_> {
                         format!("network.new.cidr: {cidr} overlaps {other} of {vpc}"),
                     )
                     .help("choose other addresses, or leave them out for the first that are free"));
+                }
+                // Two that are made at the same time do not see each other's network yet.
+                if let Some(other) = reserved.iter().find(|other| overlaps(&cidr, other)) {
+                    return Err(Error::new(
+                        ErrorKind::Conflict,
+                        format!("network.new.cidr: {cidr} overlaps {other} of another cluster that is being made"),
+                    )
+                    .help("choose other addresses for one of them, or leave them out for the first that are free"));
                 }
                 return Ok(Place { zones: zones.clone(), cidr });
             }

@@ -76,6 +76,8 @@ pub(crate) struct Job<'a> {
     pub(crate) deadlines: Deadlines,
     pub(crate) reservations: &'a Reservations,
     pub(crate) partition: &'a str,
+    /// What tells this run from others.
+    pub(crate) run: String,
     pub(crate) progress: &'a Progress,
 }
 
@@ -97,11 +99,10 @@ impl Job<'_> {
         self.settings.deletion_protection.unwrap_or(self.spec.protected)
     }
 
-    /// A request token that is the same in every run for the same request: EKS answers a repeated request with what the first one made.
-    ///
-    /// `incarnation` is what a cluster that was deleted and made again differs by, so that its requests are new ones.
+    /// A request token that is the same as often as this run repeats a request: EKS answers it with what the first one made. That of another run
+    /// differs, or it would be answered with what has failed or been deleted since; what another run made is found by its name.
     pub(crate) fn token(&self, incarnation: &str, action: &str, content: &str) -> String {
-        fingerprint(&[self.spec.platform.as_str(), self.name(), incarnation, action, content])
+        fingerprint(&[self.spec.platform.as_str(), self.name(), &self.run, incarnation, action, content])
     }
 
     /// Waits for an update of the cluster, a node group or an addon.

@@ -1,6 +1,7 @@
 //! Node groups and Fargate profiles.
 
 use super::{
+    changes::minor,
     foundation::Foundation,
     job::{Job, found},
 };
@@ -224,6 +225,15 @@ impl Job<'_> {
     pub(crate) async fn upgrade_node_group(&self, name: &str, version: &str) -> Result<()> {
         let what = format!("upgrade of node group {name} to {version}");
         self.progress.report(what.clone());
+        // An update that an earlier run asked for takes longer than EKS is asked again.
+        let there = self.aws.node_groups.describe(self.name(), name).await?;
+        if there.status() == Some(&eks::NodegroupStatus::Updating) {
+            self.await_node_group(name).await?;
+            let there = self.aws.node_groups.describe(self.name(), name).await?;
+            if minor(there.version().unwrap_or_default()) >= minor(version) {
+                return Ok(());
+            }
+        }
         let request = UpdateNodegroupVersionInputBuilder::default()
             .cluster_name(self.name())
             .nodegroup_name(name)
@@ -285,8 +295,9 @@ impl Job<'_> {
             match there.status() {
                 Some(eks::FargateProfileStatus::Active) => Ok(State::Done(())),
                 Some(eks::FargateProfileStatus::CreateFailed) => {
-                    Err(Error::new(ErrorKind::Failed, format!("{what} is CREATE_FAILED"))
-                        .help("delete the profile, see that its subnets are private, then run it again"))
+                    Err(Error::new(ErrorKind::Failed, format!("{what} is CREATE_FAILED")).help(
+                        "see that its subnets are private, then run it again: the profile is made anew",
+                    ))
                 }
                 status => {
                     Ok(State::Pending(status.map_or("UNKNOWN", eks::FargateProfileStatus::as_str).to_owned()))
@@ -294,6 +305,19 @@ impl Job<'_> {
             }
         };
         self.waiter(self.deadlines.nodes).until(&what, read).await
+    }
+
+    /// Brings a profile that is there, and not active, to its end: one whose creation had failed is made anew.
+    pub(crate) async fn repair_fargate_profile(
+        &self,
+        profile: &FargateProfile,
+        there: &eks::FargateProfile,
+        foundation: &Foundation,
+    ) -> Result<()> {
+        if there.status() != Some(&eks::FargateProfileStatus::Creating) {
+            self.remove_fargate_profile(&profile.name).await?;
+        }
+        self.ensure_fargate_profile(profile, foundation).await
     }
 
     /// Deletes a profile and waits until it is gone: EKS deletes one at a time.

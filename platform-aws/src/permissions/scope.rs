@@ -77,8 +77,9 @@ impl PermissionScope<'_> {
                 )]
             }
             Group::Linked => {
-                let services =
-                    ["eks", "eks-nodegroup", "eks-fargate"].map(|name| format!("{name}.amazonaws.com"));
+                let fargate = (!self.settings.fargate_profiles.is_empty()).then_some("eks-fargate");
+                let services = ["eks", "eks-nodegroup"].into_iter().chain(fargate);
+                let services = services.map(|name| format!("{name}.amazonaws.com"));
                 vec![limit([self.iam("role/aws-service-role/eks*")]).when(
                     "StringEquals",
                     "iam:AWSServiceName",

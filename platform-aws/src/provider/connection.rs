@@ -1,9 +1,12 @@
 //! With whose credentials, in which region, and how AWS is called.
 
 use aws_config::{
-    BehaviorVersion, Region, SdkConfig, retry::RetryConfig, sts::AssumeRoleProvider, timeout::TimeoutConfig,
+    BehaviorVersion, Region, SdkConfig, profile::ProfileFileCredentialsProvider,
+    provider_config::ProviderConfig, retry::RetryConfig, sts::AssumeRoleProvider, timeout::TimeoutConfig,
 };
-use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_credential_types::provider::{
+    ProvideCredentials, SharedCredentialsProvider, error::CredentialsError, future,
+};
 use aws_smithy_http_client::{
     Builder,
     tls::{Provider, rustls_provider::CryptoMode},
@@ -45,6 +48,7 @@ impl Connection {
             // The default would bring a second crypto provider.
             Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
         });
+        let named = client.clone();
         let (attempts, first_wait) = self.retries.unwrap_or((5, Duration::from_secs(1)));
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .http_client(client)
@@ -70,7 +74,18 @@ impl Connection {
         if let Some(credentials) = &self.credentials {
             loader = loader.credentials_provider(credentials.clone());
         }
-        let configuration = loader.load().await;
+        let mut configuration = loader.load().await;
+        if let (Some(profile), None) = (&self.profile, &self.credentials) {
+            // The usual chain takes the environment's keys before those of a profile, also of one that was named.
+            let conditions = ProviderConfig::without_region()
+                .with_region(configuration.region().cloned())
+                .with_http_client(named);
+            let provider =
+                ProfileFileCredentialsProvider::builder().profile_name(profile).configure(&conditions);
+            let inner = provider.build();
+            let credentials = SharedCredentialsProvider::new(NamedProfile { name: profile.clone(), inner });
+            configuration = configuration.into_builder().credentials_provider(credentials).build();
+        }
         let region = configuration.region().map(ToString::to_string).unwrap_or_default();
         check_region(&region)?;
         let Some((role, external_id)) = &self.role else { return Ok(configuration) };
@@ -80,6 +95,30 @@ impl Connection {
         }
         let provider = SharedCredentialsProvider::new(assumed.build().await);
         Ok(configuration.into_builder().credentials_provider(provider).build())
+    }
+}
+
+/// A profile that says its name where it has no credentials.
+#[derive(Debug)]
+struct NamedProfile {
+    name: String,
+    inner: ProfileFileCredentialsProvider,
+}
+
+impl ProvideCredentials for NamedProfile {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(async {
+            self.inner.provide_credentials().await.map_err(|error| match error {
+                CredentialsError::CredentialsNotLoaded(_) => CredentialsError::not_loaded(format!(
+                    "the profile {:?} does not exist, or has no credentials",
+                    self.name
+                )),
+                error => error,
+            })
+        })
     }
 }
 

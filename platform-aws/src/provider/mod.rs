@@ -3,6 +3,7 @@
 mod address;
 mod connection;
 mod recent;
+mod support;
 
 use crate::{
     access::{EksTokens, Kubeconfig},
@@ -31,6 +32,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use connection::Connection;
 use futures::FutureExt;
+use jiff::Timestamp;
 use platform_core::{
     Error, ErrorKind, Result,
     cluster::{
@@ -46,6 +48,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
+use support::Versions;
 
 /// How many clusters are asked for at the same time.
 const CONCURRENCY: usize = 8;
@@ -86,6 +89,7 @@ struct Inner {
     api_servers: Option<Arc<dyn ApiServers>>,
     reservations: Reservations,
     recent: Recent,
+    versions: Versions,
     /// Clusters that were planned, whose permissions a preflight asks about.
     planned: Mutex<BTreeMap<ClusterName, ClusterSpec>>,
 }
@@ -231,6 +235,7 @@ impl EksProviderBuilder {
             api_servers: self.api_servers,
             reservations: Reservations::default(),
             recent: Recent::default(),
+            versions: Versions::default(),
             planned: Mutex::default(),
         })))
     }
@@ -395,6 +400,7 @@ impl Inner {
             deadlines: self.deadlines,
             reservations: &self.reservations,
             partition: partition::name(&self.region),
+            run: format!("{:032x}", rand::random::<u128>()),
             progress,
         }
     }
@@ -547,7 +553,9 @@ impl ClusterProvider for EksProvider {
     }
 
     fn capabilities(&self) -> ProviderCapabilities {
-        ProviderCapabilities::new(self.0.parallel_creates)
+        let mut capabilities = ProviderCapabilities::new(self.0.parallel_creates);
+        capabilities.external_load_balancers = true;
+        capabilities
     }
 
     async fn preflight(&self) -> Result<()> {
@@ -577,6 +585,16 @@ impl ClusterProvider for EksProvider {
             },
             None => ClusterChange::Create,
         })
+    }
+
+    async fn warnings(&self, spec: &ClusterSpec) -> Result<Vec<String>> {
+        let observed = self.0.observed(&spec.platform, &spec.name).await;
+        let Some(observed) = observed.map_err(|e| on("read", &spec.name, e))? else { return Ok(Vec::new()) };
+        let cluster = &observed.cluster;
+        let policy = cluster.upgrade_policy().and_then(|policy| policy.support_type());
+        let versions = self.0.versions.get(&self.0.aws).await;
+        let warning = support::warning(&spec.name, observed.version(), policy, &versions, Timestamp::now());
+        Ok(warning.into_iter().collect())
     }
 
     async fn create(&self, spec: &ClusterSpec, progress: &Progress) -> Result<ClusterStatus> {
