@@ -9,8 +9,16 @@
 
 mod access;
 mod adoption;
+mod broken;
 mod calls;
+mod clashes;
+mod connection;
+mod counts;
 mod faults;
+mod leftovers;
 mod lifecycle;
+mod policy;
+mod seam;
 mod server;
+mod upgrades;
 mod wire;

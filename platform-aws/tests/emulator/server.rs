@@ -109,6 +109,11 @@ impl Emulator {
         self.send("POST", "/_faults", "content-type: application/json", fault);
     }
 
+    /// Takes back all faults.
+    pub(crate) fn forget_faults(&self) {
+        self.send("DELETE", "/_faults", "accept: */*", "");
+    }
+
     /// The calls that it took, as `METHOD PATH ACTION`.
     pub(crate) fn calls(&self) -> String {
         self.send("GET", "/_faults", "accept: */*", "")

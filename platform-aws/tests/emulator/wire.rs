@@ -208,6 +208,10 @@ fn describe(request: &HttpRequest) -> String {
     if let Some(action) = body.split("Action=").nth(1).and_then(|rest| rest.split('&').next()) {
         what = format!("{what} {action}");
     }
+    // JSON names its action beside the body.
+    if let Some(action) = request.headers().get("x-amz-target").and_then(|target| target.rsplit('.').next()) {
+        what = format!("{what} {action}");
+    }
     if let Some(stack) = body.split("StackName=").nth(1).and_then(|rest| rest.split('&').next()) {
         what = format!("{what} {stack}");
     }
