@@ -8,11 +8,18 @@
 //! cargo run --example one_click -- --state DIR                   keeps clusters and data for the next run
 //! cargo run --example one_click -- --state DIR --destroy         removes them
 //! cargo run --example one_click -- --provider kind               the same on real clusters of this machine
+//! cargo run --example one_click -- --provider eks --emulator     clusters of EKS at an emulator of AWS, their workloads simulated
+//! cargo run --example one_click -- --provider eks                clusters of EKS, after plan, cost and preflight were agreed to
 //! ```
 //!
 //! On kind two variables are read: `PLATFORM_KIND_IMAGE`, the image of nodes, and `PLATFORM_IMAGES`, a file of images of this machine that stand in
 //! place of public ones, `NAME = IMAGE` a line: components by their names, `app` for the application, `probe` for what tries the network.
+//!
+//! The emulator is the one at `AWS_ENDPOINT_URL`, `http://127.0.0.1:5000` if that is not set; it must be on this machine. Its region is `AWS_REGION`,
+//! or else `eu-west-1`. On EKS itself, everything that AWS' own tools read is read: profiles, `AWS_PROFILE`, `AWS_REGION`, roles.
 
+mod eks;
+mod emulator;
 mod options;
 mod provider;
 mod shop;
@@ -23,7 +30,7 @@ use clap::Parser;
 use console::style;
 use options::{Options, Output, ProviderName};
 use platform_core::{
-    Confirmation, ImageOverrides, Platform, PlatformSpec,
+    Confirmation, ImageOverrides, Plan, Platform, PlatformSpec,
     isolation::IsolationReport,
     platform::Applying,
     telemetry::{StoreStats, TelemetryPlane},
@@ -35,7 +42,7 @@ use provider::Provider;
 use std::{
     io::{BufRead, IsTerminal},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use summary::Summary;
 
@@ -50,7 +57,8 @@ async fn main() -> Result {
     let spec = match (&options.spec, options.provider) {
         (Some(file), _) => PlatformSpec::from_file(file)?,
         (None, ProviderName::Embedded) => shop::simulated()?,
-        (None, ProviderName::Kind) => shop::real(&images)?,
+        (None, ProviderName::Eks) if options.emulator => shop::emulated()?,
+        (None, ProviderName::Kind | ProviderName::Eks) => shop::real(&images)?,
     };
     if options.destroy && options.state.is_none() && options.provider == ProviderName::Embedded {
         return Err("embedded clusters are kept in a state directory: name it with --state".into());
@@ -65,7 +73,18 @@ async fn main() -> Result {
     if options.destroy {
         return destroy(&platform, &provider, options.confirm).await;
     }
-    let summary = run(&platform, &provider, &telemetry, &options).await?;
+    let started = Instant::now();
+    let plan = platform.plan().await?;
+    eprintln!("{plan}\n");
+    if plan.is_empty() {
+        eprintln!("Everything is as wanted: nothing is applied.\n");
+    }
+    let asked = Instant::now();
+    provider.agree(&plan, &options).await?;
+    // Somebody may have read for minutes.
+    let started = started + asked.elapsed();
+    let done = run(&platform, &plan, started, &provider, &telemetry, &options).await;
+    let summary = done.inspect_err(|_| provider.tell_failure())?;
     match options.output {
         Output::Json => println!("{}", serde_json::to_string(&summary)?),
         Output::Text => println!("{summary}"),
@@ -73,19 +92,16 @@ async fn main() -> Result {
     Ok(())
 }
 
+/// Applies a plan, shows what came of it, and takes it down again.
 async fn run(
     platform: &Platform,
+    plan: &Plan,
+    started: Instant,
     provider: &Provider,
     telemetry: &EmbeddedTelemetry,
     options: &Options,
 ) -> Result<Summary> {
-    let started = std::time::Instant::now();
-    let plan = platform.plan().await?;
-    eprintln!("{plan}\n");
-    if plan.is_empty() {
-        eprintln!("Everything is as wanted: nothing is applied.\n");
-    }
-    let applied = watched(platform.apply(&plan)?).await?;
+    let applied = watched(platform.apply(plan)?).await?;
     let mut objects_applied = applied.objects.written();
     objects_applied += promote(platform).await?;
     let ready_after = started.elapsed().as_secs_f64();
@@ -97,7 +113,8 @@ async fn run(
         );
         if plan.simulated {
             eprintln!(
-                "Metrics and logs are this machine's; the workloads of embedded clusters are simulated."
+                "Metrics and logs are this machine's; the workloads of {} clusters are simulated.",
+                plan.provider
             );
         }
     }
@@ -111,6 +128,7 @@ async fn run(
     let seen = telemetry.summary().await?;
     let summary = Summary {
         platform: plan.platform.to_string(),
+        provider: plan.provider.clone(),
         simulated: plan.simulated,
         clusters: plan.clusters.len(),
         clusters_created: plan.summary().clusters_to_create,

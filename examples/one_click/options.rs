@@ -5,10 +5,17 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// Makes a platform, shows it, and takes it down again.
 #[derive(Debug, Parser)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct Options {
     /// Where clusters come from.
     #[arg(long, value_enum, default_value_t = ProviderName::Embedded)]
     pub(crate) provider: ProviderName,
+    /// Makes clusters of EKS at an emulator of AWS on this machine: the one at `AWS_ENDPOINT_URL`, or at port 5000. AWS itself is never called.
+    #[arg(long)]
+    pub(crate) emulator: bool,
+    /// Makes clusters that cost money without asking.
+    #[arg(long)]
+    pub(crate) yes: bool,
     /// Ends by itself after this time (`30s`, `5m`) instead of waiting for Ctrl-C.
     #[arg(long = "for", value_parser = humantime::parse_duration)]
     pub(crate) duration: Option<Duration>,
@@ -61,4 +68,6 @@ pub(crate) enum ProviderName {
     Embedded,
     /// Containers of this machine, by the programs `kind` and `docker`, `podman` or `nerdctl`.
     Kind,
+    /// Amazon EKS, by the credentials and the region that are set for AWS' own tools. It costs money.
+    Eks,
 }

@@ -1,7 +1,12 @@
 //! Where clusters come from.
 
-use crate::options::{Options, ProviderName};
-use platform_core::{ImageOverrides, PlatformSpec, Result, cluster::ClusterProvider};
+use crate::{
+    eks,
+    emulator::EmulatedEks,
+    options::{Options, ProviderName},
+};
+use platform_aws::EksProvider;
+use platform_core::{Error, ImageOverrides, PlatformSpec, Result, cluster::ClusterProvider, plan::Plan};
 use platform_k8s::kind::{Clusters, KindProvider};
 use platform_testkit::EmbeddedProvider;
 use std::sync::Arc;
@@ -14,6 +19,8 @@ const OTHERS: [&str; 2] = ["app", "probe"];
 pub(crate) enum Provider {
     Embedded(EmbeddedProvider),
     Kind(KindProvider),
+    Eks(EksProvider),
+    Emulated(EmulatedEks),
 }
 
 impl Provider {
@@ -22,12 +29,19 @@ impl Provider {
         spec: &PlatformSpec,
         images: &ImageOverrides,
     ) -> Result<Self> {
+        if options.emulator && options.provider != ProviderName::Eks {
+            return Err(Error::invalid("--emulator is for --provider eks alone"));
+        }
         match options.provider {
             ProviderName::Embedded => Ok(Self::Embedded(match &options.state {
                 Some(directory) => EmbeddedProvider::builder().state_dir(directory).open().await?,
                 None => EmbeddedProvider::in_memory(),
             })),
             ProviderName::Kind => Ok(Self::Kind(kind(spec, images)?)),
+            ProviderName::Eks if options.emulator => {
+                Ok(Self::Emulated(EmulatedEks::open(options.state.as_deref()).await?))
+            }
+            ProviderName::Eks => Ok(Self::Eks(eks::connect(options).await?)),
         }
     }
 
@@ -35,13 +49,39 @@ impl Provider {
         match self {
             Self::Embedded(provider) => Arc::new(provider.clone()),
             Self::Kind(provider) => Arc::new(provider.clone()),
+            Self::Eks(provider) => Arc::new(provider.clone()),
+            Self::Emulated(provider) => Arc::new(provider.clone()),
+        }
+    }
+
+    /// Tells what a plan would cost, and, where somebody would have to pay it, goes on only if that person agrees.
+    pub(crate) async fn agree(&self, plan: &Plan, options: &Options) -> Result<()> {
+        match self {
+            Self::Embedded(_) | Self::Kind(_) => Ok(()),
+            Self::Eks(provider) => eks::agree(provider, plan, options).await,
+            Self::Emulated(provider) => {
+                eks::tell_cost(provider.eks(), plan);
+                eprintln!("This is a simulation at {}: nothing of it is charged.\n", provider.endpoint());
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells what may be left of a run that failed, if that costs money.
+    pub(crate) fn tell_failure(&self) {
+        if let Self::Eks(_) = self {
+            eprintln!(
+                "What was made is still there and costs money. The same command goes on from there; with `--destroy` it removes everything."
+            );
         }
     }
 
     /// Ends what runs in this process, once nothing is written any more.
     pub(crate) async fn stop(&self) {
-        if let Self::Embedded(provider) = self {
-            provider.stop().await;
+        match self {
+            Self::Embedded(provider) => provider.stop().await,
+            Self::Emulated(provider) => provider.stop().await,
+            Self::Kind(_) | Self::Eks(_) => {}
         }
     }
 
@@ -49,7 +89,7 @@ impl Provider {
     pub(crate) async fn clean_up(&self) -> Result<()> {
         match self {
             Self::Embedded(provider) => provider.remove_state_dir().await,
-            Self::Kind(_) => Ok(()),
+            Self::Kind(_) | Self::Eks(_) | Self::Emulated(_) => Ok(()),
         }
     }
 }

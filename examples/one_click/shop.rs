@@ -8,21 +8,30 @@ use platform_core::{
 
 /// Of simulated clusters: its document says the same as `shop.yaml`.
 pub(crate) fn simulated() -> Result<PlatformSpec> {
+    let environments = vec![
+        Environment::new("testing")?,
+        Environment::new("staging")?,
+        Environment::new("production")?.protected(true).nodes(3),
+    ];
+    simulated_in(environments)
+}
+
+/// Of simulated clusters that are made where clusters cost money.
+pub(crate) fn emulated() -> Result<PlatformSpec> {
+    simulated_in(vec![Environment::new("testing")?, Environment::new("production")?.protected(true).nodes(3)])
+}
+
+fn simulated_in(environments: Vec<Environment>) -> Result<PlatformSpec> {
     let image = Image::parse("registry.example.com/shop/api1:1.4.0")?;
     let api1 = Application::new("api1", image)?
         .environments(["testing", "production"])?
         .replicas(2)
         .port(8080)
         .route("api1.shop.example.com");
-    let environments = vec![
-        Environment::new("testing")?,
-        Environment::new("staging")?,
-        Environment::new("production")?.protected(true).nodes(3),
-    ];
     shop(environments, &["node-exporter", "kube-state-metrics"], api1)
 }
 
-/// Of clusters in which something really runs, as small as a notebook needs it.
+/// Of clusters in which something really runs, as small as a notebook, or a bill, needs it.
 pub(crate) fn real(images: &ImageOverrides) -> Result<PlatformSpec> {
     let api1 = if let Some(image) = images.get("app") {
         Application::new("api1", image.clone())?

@@ -7,6 +7,7 @@ use std::fmt;
 #[derive(Debug, Serialize)]
 pub(crate) struct Summary {
     pub(crate) platform: String,
+    pub(crate) provider: String,
     pub(crate) simulated: bool,
     pub(crate) clusters: usize,
     pub(crate) clusters_created: usize,
