@@ -1,43 +1,39 @@
 //! The provider of EKS clusters.
 
 mod address;
+mod builder;
 mod connection;
+mod reading;
 mod recent;
 mod support;
 
+pub use address::{ApiServerAddress, ApiServers};
+pub use builder::EksProviderBuilder;
+
 use crate::{
-    access::{EksTokens, Kubeconfig},
+    access::Kubeconfig,
     adoption::{self, Inspection},
     api::Aws,
     cost::{ClusterCost, CostEstimate, Expectations, PriceTable},
     lifecycle::{
         changes::Changes,
-        job::{Deadlines, Job, Reservations, all},
+        job::{Deadlines, Job, Reservations},
         observe::{self, Observed},
     },
-    ownership::{self, CLUSTER_TAG, PLATFORM_TAG},
     partition,
     permissions::{IamPolicy, PermissionScope},
     settings::EksSettings,
-    stack::{self, cluster_stack_name},
+    stack,
     wait::Polling,
 };
-pub use address::{ApiServerAddress, ApiServers};
 use async_trait::async_trait;
 use aws_config::SdkConfig;
-use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use aws_sdk_eks::types as eks;
-use aws_smithy_runtime_api::client::http::HttpClient;
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use base64::{Engine, engine::general_purpose::STANDARD};
-use connection::Connection;
-use futures::FutureExt;
 use jiff::Timestamp;
 use platform_core::{
     Error, ErrorKind, Result,
     cluster::{
-        ClusterAccess, ClusterChange, ClusterPhase, ClusterProvider, ClusterRole, ClusterSpec, ClusterStatus,
-        Clusters, Deletion, ProviderCapabilities,
+        ClusterAccess, ClusterChange, ClusterProvider, ClusterRole, ClusterSpec, ClusterStatus, Clusters,
+        Deletion, ProviderCapabilities,
     },
     event::Progress,
     name::{ClusterName, PlatformName},
@@ -46,12 +42,8 @@ use recent::Recent;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 use support::Versions;
-
-/// How many clusters are asked for at the same time.
-const CONCURRENCY: usize = 8;
 
 /// Makes clusters at Amazon EKS. Cheap to clone.
 ///
@@ -92,158 +84,6 @@ struct Inner {
     versions: Versions,
     /// Clusters that were planned, whose permissions a preflight asks about.
     planned: Mutex<BTreeMap<ClusterName, ClusterSpec>>,
-}
-
-/// Puts an [`EksProvider`] together.
-#[derive(Debug, Default)]
-pub struct EksProviderBuilder {
-    connection: Connection,
-    aws: Option<Aws>,
-    settings: Vec<(Clusters, EksSettings)>,
-    polling: Polling,
-    deadlines: Deadlines,
-    parallel_creates: Option<usize>,
-    api_servers: Option<Arc<dyn ApiServers>>,
-}
-
-impl EksProviderBuilder {
-    /// Sets the region. Default: that of the environment or of the profile.
-    #[must_use]
-    pub fn region(mut self, region: impl Into<String>) -> Self {
-        self.connection.region = Some(region.into());
-        self
-    }
-
-    /// Takes credentials from a profile of AWS' configuration files. Default: the usual chain: environment, profile, SSO, web identity, container,
-    /// instance.
-    #[must_use]
-    pub fn profile(mut self, profile: impl Into<String>) -> Self {
-        self.connection.profile = Some(profile.into());
-        self
-    }
-
-    /// Takes the role of this ARN with these credentials, and again before each session's end.
-    #[must_use]
-    pub fn assume_role(mut self, arn: impl Into<String>) -> Self {
-        self.connection.role = Some((arn.into(), None));
-        self
-    }
-
-    /// Takes a role of another account that demands an external id.
-    #[must_use]
-    pub fn assume_role_with_external_id(mut self, arn: impl Into<String>, id: impl Into<String>) -> Self {
-        self.connection.role = Some((arn.into(), Some(id.into())));
-        self
-    }
-
-    /// Takes credentials from a provider of one's own. It is asked whenever they are about to expire.
-    #[must_use]
-    pub fn credentials(mut self, provider: impl ProvideCredentials + 'static) -> Self {
-        self.connection.credentials = Some(SharedCredentialsProvider::new(provider));
-        self
-    }
-
-    /// Calls another endpoint than AWS' own, for all services: an emulator. Default: the variable `AWS_ENDPOINT_URL`, or else AWS.
-    #[must_use]
-    pub fn endpoint_url(mut self, url: impl Into<String>) -> Self {
-        self.connection.endpoint = Some(url.into());
-        self
-    }
-
-    /// Sends requests through a client of one's own, for a proxy or to watch them.
-    #[must_use]
-    pub fn http_client(mut self, client: impl HttpClient + 'static) -> Self {
-        self.connection.http_client = Some(SharedHttpClient::new(client));
-        self
-    }
-
-    /// Sets how often a call is tried that AWS throttles or does not answer, at least once, and how long is waited before the second time; then
-    /// longer each time. Default: 5 times, a second.
-    #[must_use]
-    pub fn retries(mut self, attempts: u32, first_wait: Duration) -> Self {
-        self.connection.retries = Some((attempts, first_wait));
-        self
-    }
-
-    /// Makes calls through this instead of AWS' own clients, for tests against a fake or to change single answers.
-    #[must_use]
-    pub fn aws(mut self, aws: Aws) -> Self {
-        self.aws = Some(aws);
-        self
-    }
-
-    /// Sets how some clusters are made. Where several fit, the last one counts, as a whole. Default: [`EksSettings::default`] for all.
-    #[must_use]
-    pub fn settings(mut self, clusters: Clusters, settings: EksSettings) -> Self {
-        self.settings.push((clusters, settings));
-        self
-    }
-
-    /// Sets how often AWS is asked whether something is done.
-    #[must_use]
-    pub fn polling(mut self, polling: Polling) -> Self {
-        self.polling = polling;
-        self
-    }
-
-    /// Sets how long a stack, a cluster and a node group may each take. Defaults: 20, 40 and 40 minutes.
-    #[must_use]
-    pub fn deadlines(mut self, stack: Duration, cluster: Duration, nodes: Duration) -> Self {
-        self.deadlines = Deadlines { stack, cluster, nodes, ..self.deadlines };
-        self
-    }
-
-    /// Sets how long a call is repeated that AWS does not take yet: a role that is not known everywhere, a cluster that is being updated. Default: 5
-    /// minutes.
-    #[must_use]
-    pub fn settle_deadline(mut self, deadline: Duration) -> Self {
-        self.deadlines.settle = deadline;
-        self
-    }
-
-    /// Sets how many clusters are made at the same time, at least 1. Default: 8.
-    #[must_use]
-    pub fn parallel_creates(mut self, clusters: usize) -> Self {
-        self.parallel_creates = Some(clusters.max(1));
-        self
-    }
-
-    /// Sets where API servers are reached from here. Default: where EKS says.
-    #[must_use]
-    pub fn api_servers(mut self, api_servers: Arc<dyn ApiServers>) -> Self {
-        self.api_servers = Some(api_servers);
-        self
-    }
-
-    /// Checks the settings and reads the configuration of the environment. AWS is not called; [`preflight`](ClusterProvider::preflight) does.
-    ///
-    /// Fails with [`Invalid`](ErrorKind::Invalid) for settings that cannot be, or without a region.
-    pub async fn connect(self) -> Result<EksProvider> {
-        for (_, settings) in &self.settings {
-            settings.validate()?;
-        }
-        let sdk = self.connection.load().await?;
-        let region = sdk.region().map(ToString::to_string).unwrap_or_default();
-        Ok(EksProvider(Arc::new(Inner {
-            aws: self.aws.unwrap_or_else(|| Aws::new(&sdk)),
-            sdk,
-            region,
-            settings: self.settings,
-            polling: self.polling,
-            deadlines: self.deadlines,
-            parallel_creates: self.parallel_creates.unwrap_or(CONCURRENCY),
-            api_servers: self.api_servers,
-            reservations: Reservations::default(),
-            recent: Recent::default(),
-            versions: Versions::default(),
-            planned: Mutex::default(),
-        })))
-    }
-
-    /// The seam as [`connect`](Self::connect) would make it, to put something before single parts of it.
-    pub async fn connect_aws(&self) -> Result<Aws> {
-        Ok(Aws::new(&self.connection.load().await?))
-    }
 }
 
 impl EksProvider {
@@ -417,132 +257,6 @@ impl Inner {
         let changes = job.changes(&observed, stack.as_ref())?;
         self.recent.keep(observed);
         Ok(Some(changes))
-    }
-
-    /// What is known of a cluster of this platform, from a moment ago or from now.
-    async fn observed(&self, platform: &PlatformName, name: &ClusterName) -> Result<Option<Arc<Observed>>> {
-        if let Some(recent) = self.recent.get(name.as_str()) {
-            return Ok(Some(recent).filter(|recent| ownership::is_ours(recent.cluster.tags(), platform)));
-        }
-        let Some(cluster) = observe::cluster(&self.aws, platform, name.as_str()).await? else {
-            return Ok(None);
-        };
-        let node_groups = observe::node_groups(&self.aws, name.as_str()).await?;
-        Ok(Some(Arc::new(Observed::of(cluster, node_groups))))
-    }
-
-    /// The same of one that may be anybody's: what the caller may not even read is not this platform's.
-    async fn observed_among_others(
-        &self,
-        platform: &PlatformName,
-        name: &ClusterName,
-    ) -> Result<Option<Arc<Observed>>> {
-        match self.observed(platform, name).await {
-            Err(error)
-                if error.kind() == ErrorKind::Denied
-                    && !name.as_str().starts_with(&format!("{platform}-")) =>
-            {
-                Ok(None)
-            }
-            observed => observed,
-        }
-    }
-
-    /// Where the API server of a cluster is, once it has an address.
-    async fn address(&self, name: &ClusterName, cluster: &eks::Cluster) -> Result<Option<ApiServerAddress>> {
-        let is_running =
-            matches!(cluster.status(), Some(eks::ClusterStatus::Active | eks::ClusterStatus::Updating));
-        if let Some(api_servers) = self.api_servers.as_ref().filter(|_| is_running)
-            && let Some(address) = api_servers.address(name).await?
-        {
-            return Ok(Some(address));
-        }
-        let Some(server) = cluster.endpoint().map(str::to_owned) else { return Ok(None) };
-        let data = cluster.certificate_authority().and_then(|authority| authority.data());
-        let decode = |data: &str| {
-            STANDARD.decode(data).map_err(|e| {
-                Error::new(ErrorKind::Corrupt, "its certificate authority is not base64").source(e)
-            })
-        };
-        Ok(Some(ApiServerAddress { server, certificate_authority: data.map(decode).transpose()? }))
-    }
-
-    async fn status(
-        &self,
-        platform: &PlatformName,
-        name: &ClusterName,
-        observed: &Observed,
-    ) -> Result<ClusterStatus> {
-        let cluster = &observed.cluster;
-        let phase = match cluster.status() {
-            Some(eks::ClusterStatus::Active | eks::ClusterStatus::Updating) => ClusterPhase::Running,
-            Some(eks::ClusterStatus::Deleting) => ClusterPhase::Deleting,
-            Some(eks::ClusterStatus::Failed) => ClusterPhase::Broken,
-            _ => ClusterPhase::Creating,
-        };
-        let mut status = ClusterStatus::new(name.clone(), platform.clone(), phase);
-        if phase == ClusterPhase::Running {
-            status.kubernetes_version = cluster.version().map(|version| format!("v{version}"));
-        }
-        let sizes = observed.node_groups.iter().filter_map(|group| group.scaling_config()?.desired_size());
-        status.nodes = sizes.filter_map(|size| u32::try_from(size).ok()).sum();
-        status.server = self.address(name, cluster).await?.map(|address| address.server);
-        Ok(status)
-    }
-
-    /// The clusters of a platform: those of EKS, and those of which there is only a stack, since their creation or deletion was interrupted.
-    async fn list(&self, platform: &PlatformName) -> Result<Vec<ClusterStatus>> {
-        let (names, stacks) = futures::try_join!(self.aws.clusters.list(), self.aws.stacks.list())?;
-        // A name that is not valid here is not one that a platform gave.
-        let names: Vec<ClusterName> =
-            names.into_iter().filter_map(|name| ClusterName::new(name).ok()).collect();
-        let looks: Vec<_> =
-            names.iter().map(|name| self.observed_among_others(platform, name).boxed()).collect();
-        let observed = all(looks).await?;
-        let mut clusters = BTreeMap::new();
-        for (name, observed) in names.into_iter().zip(observed) {
-            if let Some(observed) = observed {
-                let status = self.status(platform, &name, &observed).await?;
-                clusters.insert(name, status);
-            }
-        }
-        for stack in stacks {
-            if stack.tags.get(PLATFORM_TAG).map(String::as_str) != Some(platform.as_str()) {
-                continue;
-            }
-            let Some(Ok(name)) = stack.tags.get(CLUSTER_TAG).map(ClusterName::new) else { continue };
-            clusters
-                .entry(name.clone())
-                .or_insert_with(|| ClusterStatus::new(name, platform.clone(), ClusterPhase::Broken));
-        }
-        Ok(clusters.into_values().collect())
-    }
-
-    async fn describe(&self, platform: &PlatformName, name: &ClusterName) -> Result<Option<ClusterStatus>> {
-        if let Some(observed) = self.observed(platform, name).await? {
-            return self.status(platform, name, &observed).await.map(Some);
-        }
-        let stack = observe::our_stack(&self.aws, platform, &cluster_stack_name(name)).await?;
-        Ok(stack.map(|_| ClusterStatus::new(name.clone(), platform.clone(), ClusterPhase::Broken)))
-    }
-
-    async fn access(&self, platform: &PlatformName, name: &ClusterName) -> Result<ClusterAccess> {
-        let missing = || {
-            Error::not_found(format!("platform {platform} has no such cluster in {}", self.region))
-                .help("apply the platform first, or check the region and the account")
-        };
-        let observed = self.observed(platform, name).await?.ok_or_else(missing)?;
-        let Some(address) = self.address(name, &observed.cluster).await? else {
-            return Err(
-                Error::new(ErrorKind::Unavailable, "its API server has no address yet").retryable(true)
-            );
-        };
-        let mut access = ClusterAccess::new(name.clone(), address.server)
-            .credentials(Arc::new(EksTokens::new(&self.sdk, &self.region, name.as_str())?));
-        if let Some(pem) = address.certificate_authority {
-            access = access.certificate_authority(pem);
-        }
-        Ok(access)
     }
 }
 

@@ -1,258 +1,21 @@
-//! What stands between a cluster and what is wanted.
+//! What is compared with what.
 
-use super::{
-    access,
-    job::Job,
-    nodes::{self, GroupDifference},
-    observe::Observed,
-};
+use super::{Change, Changes, log_type, minor};
 use crate::{
     api::Stack,
-    ownership,
-    settings::{
-        AccessEntry, Addon, FargateProfile, IdentityMechanism, LogType, Network, NodeGroup,
-        ServiceAccountRole, SupportType,
+    lifecycle::{
+        access, addons, control_plane,
+        job::Job,
+        nodes::{self, GroupDifference},
+        observe::Observed,
     },
+    ownership,
+    settings::{IdentityMechanism, Network, ServiceAccountRole},
     stack::{self, digest_of, place_of},
 };
 use aws_sdk_eks::types as eks;
-use platform_core::{Result, cluster::ClusterChange};
-use serde::Serialize;
-use std::{collections::BTreeSet, fmt};
-
-/// When a change comes. Changes of one phase are made at the same time, but for those of the control plane: EKS takes one update at a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Phase {
-    /// The network and roles.
-    Foundation,
-    /// The cluster's configuration and version.
-    ControlPlane,
-    /// Who may use it.
-    Access,
-    /// Addons without which nodes do not become ready.
-    NodeAddons,
-    /// Nodes.
-    Nodes,
-    /// The other addons.
-    Addons,
-    /// Roles of pods.
-    ServiceAccounts,
-    /// What is no longer wanted goes last.
-    Removal,
-}
-
-/// One thing to be done to a cluster.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub enum Change {
-    /// Updates the stack of the network and roles.
-    UpdateFoundation,
-    /// Sets from where the API server is reached; what differs.
-    SetEndpoint(Vec<String>),
-    /// Sets what is logged.
-    SetLogging {
-        /// What is logged now.
-        from: BTreeSet<String>,
-        /// What is to be logged.
-        to: BTreeSet<String>,
-    },
-    /// Sets what happens at the end of standard support.
-    SetUpgradePolicy(SupportType),
-    /// Turns the deletion protection of EKS on or off.
-    SetDeletionProtection(bool),
-    /// Writes the tags that are missing.
-    SetTags(Vec<String>),
-    /// Upgrades by one minor version: node groups that lag, the control plane, addons without a version of their own, node groups.
-    Upgrade {
-        /// The version it has.
-        from: String,
-        /// The version after it.
-        to: String,
-    },
-    /// Brings addons to the version of the control plane, which an upgrade that was interrupted did not come to.
-    FinishUpgrade(String),
-    /// Lets somebody in.
-    CreateAccessEntry(AccessEntry),
-    /// Brings an access entry to its groups and policies; what differs.
-    UpdateAccessEntry(AccessEntry, Vec<String>),
-    /// Lets somebody in no more.
-    RemoveAccessEntry(String),
-    /// Installs an addon.
-    CreateAddon(Addon),
-    /// Brings an addon to its version and configuration; what differs.
-    UpdateAddon(Addon, Vec<String>),
-    /// Removes an addon.
-    RemoveAddon(String),
-    /// Makes a node group.
-    CreateNodeGroup(NodeGroup),
-    /// Deletes a node group whose creation failed, and makes it anew; why it failed.
-    RepairNodeGroup(NodeGroup, String),
-    /// Changes what can be changed while it runs; what differs.
-    UpdateNodeGroup(NodeGroup, Vec<String>),
-    /// Brings a node group to the version of the control plane.
-    UpgradeNodeGroup {
-        /// The group.
-        name: String,
-        /// The version it has.
-        from: String,
-        /// The version of the control plane.
-        to: String,
-    },
-    /// Drains and deletes a node group.
-    RemoveNodeGroup(String),
-    /// Makes a Fargate profile.
-    CreateFargateProfile(FargateProfile),
-    /// Deletes a Fargate profile.
-    RemoveFargateProfile(String),
-    /// Makes or updates the stack of roles that service accounts get by OIDC.
-    UpdateServiceAccounts,
-    /// Gives pods of a service account their role.
-    CreateAssociation(ServiceAccountRole),
-    /// Takes the role from pods of a service account.
-    RemoveAssociation {
-        /// Namespace and name of the service account.
-        account: String,
-        /// The association.
-        id: String,
-    },
-}
-
-impl Change {
-    /// When it comes.
-    pub fn phase(&self) -> Phase {
-        match self {
-            Self::UpdateFoundation => Phase::Foundation,
-            Self::SetEndpoint(_)
-            | Self::SetLogging { .. }
-            | Self::SetUpgradePolicy(_)
-            | Self::SetDeletionProtection(_)
-            | Self::SetTags(_)
-            | Self::Upgrade { .. } => Phase::ControlPlane,
-            Self::CreateAccessEntry(_) | Self::UpdateAccessEntry(..) => Phase::Access,
-            Self::CreateAddon(addon) if addon.is_needed_by_nodes() => Phase::NodeAddons,
-            Self::CreateNodeGroup(_)
-            | Self::RepairNodeGroup(..)
-            | Self::UpdateNodeGroup(..)
-            | Self::UpgradeNodeGroup { .. }
-            | Self::CreateFargateProfile(_) => Phase::Nodes,
-            Self::CreateAddon(_) | Self::UpdateAddon(..) | Self::FinishUpgrade(_) => Phase::Addons,
-            Self::UpdateServiceAccounts | Self::CreateAssociation(_) => Phase::ServiceAccounts,
-            Self::RemoveAccessEntry(_)
-            | Self::RemoveAddon(_)
-            | Self::RemoveNodeGroup(_)
-            | Self::RemoveFargateProfile(_)
-            | Self::RemoveAssociation { .. } => Phase::Removal,
-        }
-    }
-}
-
-/// As a line of a plan.
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let set = |types: &BTreeSet<String>| types.iter().cloned().collect::<Vec<_>>().join(", ");
-        match self {
-            Self::UpdateFoundation => write!(f, "network and roles: the stack differs from its template"),
-            Self::SetEndpoint(differences) => write!(f, "endpoint: {}", differences.join(", ")),
-            Self::SetLogging { from, to } => write!(f, "logging: {} -> {}", set(from), set(to)),
-            Self::SetUpgradePolicy(SupportType::Standard) => {
-                write!(f, "upgrade policy: extended -> standard support")
-            }
-            Self::SetUpgradePolicy(SupportType::Extended) => {
-                write!(f, "upgrade policy: standard -> extended support")
-            }
-            Self::SetDeletionProtection(on) => {
-                let word = |on: bool| if on { "on" } else { "off" };
-                write!(f, "deletion protection: {} -> {}", word(!on), word(*on))
-            }
-            Self::SetTags(keys) => write!(f, "tags: {} to be written", keys.join(", ")),
-            Self::Upgrade { from, to } => write!(f, "kubernetes version: {from} -> {to}"),
-            Self::FinishUpgrade(version) => write!(f, "addons: to follow the upgrade to {version}"),
-            Self::CreateAccessEntry(entry) => write!(f, "access entry {}: to be created", entry.principal),
-            Self::UpdateAccessEntry(entry, differences) => {
-                write!(f, "access entry {}: {}", entry.principal, differences.join(", "))
-            }
-            Self::RemoveAccessEntry(principal) => write!(f, "access entry {principal}: to be deleted"),
-            Self::CreateAddon(addon) => write!(f, "addon {}: to be installed", addon.name),
-            Self::UpdateAddon(addon, differences) => {
-                write!(f, "addon {}: {}", addon.name, differences.join(", "))
-            }
-            Self::RemoveAddon(name) => write!(f, "addon {name}: to be removed"),
-            Self::CreateNodeGroup(group) => write!(f, "node group {}: to be created", group.name),
-            Self::RepairNodeGroup(group, why) => {
-                write!(
-                    f,
-                    "node group {}: to be deleted and created again, since it failed: {why}",
-                    group.name
-                )
-            }
-            Self::UpdateNodeGroup(group, differences) => {
-                write!(f, "node group {}: {}", group.name, differences.join(", "))
-            }
-            Self::UpgradeNodeGroup { name, from, to } => {
-                write!(f, "node group {name}: kubernetes version {from} -> {to}")
-            }
-            Self::RemoveNodeGroup(name) => write!(f, "node group {name}: to be drained and deleted"),
-            Self::CreateFargateProfile(profile) => {
-                write!(f, "Fargate profile {}: to be created", profile.name)
-            }
-            Self::RemoveFargateProfile(name) => write!(f, "Fargate profile {name}: to be deleted"),
-            Self::UpdateServiceAccounts => {
-                write!(f, "roles of service accounts: the stack differs from its template")
-            }
-            Self::CreateAssociation(role) => {
-                write!(f, "service account {}/{}: to get its role", role.namespace, role.service_account)
-            }
-            Self::RemoveAssociation { account, .. } => {
-                write!(f, "service account {account}: to lose its role")
-            }
-        }
-    }
-}
-
-/// What stands between a cluster and its spec, in the order in which it is done.
-#[derive(Debug, Clone, PartialEq, Default)]
-#[non_exhaustive]
-pub struct Changes {
-    /// What can be done while it runs.
-    pub changes: Vec<Change>,
-    /// What can only be had by a cluster, or a part of it, made anew, which is not done: a sentence each.
-    pub recreate: Vec<String>,
-}
-
-impl Changes {
-    /// Whether everything is as wanted.
-    pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.recreate.is_empty()
-    }
-
-    /// As the platform's plan has it.
-    pub(crate) fn summary(&self) -> ClusterChange {
-        let update = self.changes.iter().map(ToString::to_string);
-        if !self.recreate.is_empty() {
-            ClusterChange::Recreate { differences: self.recreate.iter().cloned().chain(update).collect() }
-        } else if self.changes.is_empty() {
-            ClusterChange::Unchanged
-        } else {
-            ClusterChange::Update { differences: update.collect() }
-        }
-    }
-}
-
-/// A line for each change, under its phase.
-impl fmt::Display for Changes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for difference in &self.recreate {
-            writeln!(f, "-/+ {difference}")?;
-        }
-        for change in &self.changes {
-            writeln!(f, "~ {change}")?;
-        }
-        Ok(())
-    }
-}
-
+use platform_core::Result;
+use std::collections::BTreeSet;
 impl Job<'_> {
     /// What stands between what there is and what is wanted.
     pub(crate) fn changes(&self, observed: &Observed, foundation: Option<&Stack>) -> Result<Changes> {
@@ -306,7 +69,7 @@ impl Job<'_> {
             flag("public", there.endpoint_public_access(), wanted.public);
             flag("private", there.endpoint_private_access(), wanted.private);
             let cidrs: BTreeSet<&str> = there.public_access_cidrs().iter().map(String::as_str).collect();
-            let wanted_cidrs = super::control_plane::public_access_cidrs(wanted);
+            let wanted_cidrs = control_plane::public_access_cidrs(wanted);
             let wanted_cidrs: BTreeSet<&str> = wanted_cidrs.iter().map(String::as_str).collect();
             if wanted.public && !cidrs.is_empty() && cidrs != wanted_cidrs {
                 let list = |cidrs: BTreeSet<&str>| cidrs.into_iter().collect::<Vec<_>>().join(" ");
@@ -336,7 +99,7 @@ impl Job<'_> {
         }
         if let Some(there) = cluster.upgrade_policy().and_then(|policy| policy.support_type()) {
             let wanted = self.settings.upgrade_policy;
-            if *there != super::control_plane::support_type(wanted) {
+            if *there != control_plane::support_type(wanted) {
                 changes.changes.push(Change::SetUpgradePolicy(wanted));
             }
         }
@@ -431,7 +194,7 @@ impl Job<'_> {
             if !observed.addons.contains(&addon.name) {
                 changes.changes.push(Change::CreateAddon(addon.clone()));
             } else if let Some(details) = details {
-                let differences = super::addons::differences(addon, details);
+                let differences = addons::differences(addon, details);
                 if !differences.is_empty() {
                     changes.changes.push(Change::UpdateAddon(addon.clone(), differences));
                 }
@@ -543,20 +306,4 @@ impl Job<'_> {
             }
         }
     }
-}
-
-/// The log type as AWS names it.
-pub(crate) fn log_type(log: LogType) -> eks::LogType {
-    match log {
-        LogType::Api => eks::LogType::Api,
-        LogType::Audit => eks::LogType::Audit,
-        LogType::Authenticator => eks::LogType::Authenticator,
-        LogType::ControllerManager => eks::LogType::ControllerManager,
-        LogType::Scheduler => eks::LogType::Scheduler,
-    }
-}
-
-/// The minor version of `1.34`.
-pub(crate) fn minor(version: &str) -> Option<u32> {
-    version.strip_prefix("1.")?.split('.').next()?.parse().ok()
 }
