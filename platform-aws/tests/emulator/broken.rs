@@ -3,6 +3,7 @@
 use crate::{
     seam::{self, ProtectedClusters, Stacks},
     server::{Emulator, cluster, platform},
+    wire::Wire,
 };
 use platform_aws::{EksProvider, settings::EksSettings};
 use platform_core::{
@@ -309,9 +310,8 @@ async fn a_protection_that_was_just_set_when_a_run_died_is_still_ours() {
     provider.create(&spec, &silent).await.unwrap();
     let settings = EksSettings::from_yaml("deletionProtection: true").unwrap();
     let aws = provider.aws().clone();
-    let (provider, wire) =
-        emulator.provider(|builder| builder.aws(aws).settings(Clusters::All, settings)).await;
-    drop(wire);
+    let builder = emulator.builder(&Wire::default()).aws(aws).settings(Clusters::All, settings);
+    let provider = builder.connect().await.unwrap();
     // It dies at whichever tag it writes first, before or after the protection.
     emulator.fault(r#"{"match": "POST /tags/", "status": 403, "type": "AccessDeniedException"}"#);
     assert_eq!(provider.create(&spec, &silent).await.unwrap_err().kind(), ErrorKind::Denied);

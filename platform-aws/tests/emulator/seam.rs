@@ -38,8 +38,8 @@ pub(crate) async fn provider(
     let (plain, wire) = emulator.provider(|builder| builder).await;
     let mut aws = plain.aws().clone();
     change(&mut aws);
-    let changed = emulator.provider(|builder| builder.settings(Clusters::All, settings).aws(aws)).await;
-    (changed.0, wire)
+    let builder = emulator.builder(&wire).settings(Clusters::All, settings).aws(aws);
+    (builder.connect().await.unwrap(), wire)
 }
 
 /// Stacks of which one is in another state than the emulator says.

@@ -78,18 +78,24 @@ impl Emulator {
         &self,
         change: impl FnOnce(EksProviderBuilder) -> EksProviderBuilder,
     ) -> (EksProvider, Wire) {
-        let (wire, quick) = (Wire::default(), Duration::from_millis(5));
-        let builder = EksProvider::builder()
+        let wire = Wire::default();
+        let builder = change(self.builder(&wire));
+        let mut aws = builder.connect_aws().await.unwrap();
+        aws.access = Arc::new(Remembering { inner: aws.access.clone(), memory: self.memory.clone() });
+        (builder.aws(aws).connect().await.unwrap(), wire)
+    }
+
+    /// The same, to be connected to something else.
+    pub(crate) fn builder(&self, wire: &Wire) -> EksProviderBuilder {
+        let quick = Duration::from_millis(5);
+        EksProvider::builder()
             .region("eu-west-1")
             .endpoint_url(self.url())
             .credentials(Credentials::new("AKIDEXAMPLE", "secret", None, None, "test"))
             .http_client(wire.clone())
             .polling(Polling::new(quick, quick * 10, Duration::ZERO))
             .retries(3, quick)
-            .settle_deadline(Duration::from_secs(5));
-        let mut aws = builder.connect_aws().await.unwrap();
-        aws.access = Arc::new(Remembering { inner: aws.access.clone(), memory: self.memory.clone() });
-        (change(builder.aws(aws)).connect().await.unwrap(), wire)
+            .settle_deadline(Duration::from_secs(5))
     }
 
     /// Has things of a kind take so many looks until they are done.
