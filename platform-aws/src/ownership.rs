@@ -1,5 +1,6 @@
 //! Whose something is: tags.
 
+use crate::api::Stack;
 use platform_core::{
     cluster::{ClusterRole, ClusterSpec},
     name::PlatformName,
@@ -43,6 +44,11 @@ pub(crate) fn for_eks(tags: &BTreeMap<String, String>) -> HashMap<String, String
 /// The platform whose tag is there.
 pub(crate) fn owner(tags: Option<&HashMap<String, String>>) -> Option<&str> {
     tags?.get(PLATFORM_TAG).map(String::as_str)
+}
+
+/// Whether a stack is this platform's.
+pub(crate) fn is_our_stack(stack: &Stack, platform: &PlatformName) -> bool {
+    stack.tags.get(PLATFORM_TAG).map(String::as_str) == Some(platform.as_str())
 }
 
 /// Whether the tags are those of this platform.

@@ -14,10 +14,10 @@ mod form;
 mod service;
 
 pub(super) use form::Form;
-pub(super) use service::{CLASSIC_LOAD_BALANCING, EC2, IAM, LOAD_BALANCING, SERVICE_QUOTAS};
+pub(super) use service::{CLASSIC_LOAD_BALANCING, EC2, IAM, LOAD_BALANCING, SERVICE_QUOTAS, Service};
 
 use self::answer::Body;
-use self::service::{Protocol, Service};
+use self::service::Protocol;
 use super::{ApiError, ApiErrorKind, ApiResult};
 use aws_config::{
     SdkConfig,

@@ -7,7 +7,9 @@ use super::{
 use crate::{api::ApiErrorKind, ownership, settings::Addon, wait::State};
 use aws_sdk_eks::{
     operation::{
-        create_addon::builders::CreateAddonInputBuilder, update_addon::builders::UpdateAddonInputBuilder,
+        create_addon::builders::CreateAddonInputBuilder,
+        describe_update::builders::DescribeUpdateInputBuilder,
+        update_addon::builders::UpdateAddonInputBuilder,
     },
     types as eks,
 };
@@ -102,9 +104,7 @@ impl Job<'_> {
             .waiter(self.deadlines.settle)
             .settle(&what, |_| false, || self.aws.addons.update(request.clone()))
             .await?;
-        let of = |request: aws_sdk_eks::operation::describe_update::builders::DescribeUpdateInputBuilder| {
-            request.addon_name(name)
-        };
+        let of = |request: DescribeUpdateInputBuilder| request.addon_name(name);
         self.finish_update(&what, &update, of, self.deadlines.nodes).await
     }
 

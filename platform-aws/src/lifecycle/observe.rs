@@ -67,9 +67,7 @@ pub(crate) async fn cluster(aws: &Aws, platform: &PlatformName, name: &str) -> R
 /// The stack of this name, if it is that platform's.
 pub(crate) async fn our_stack(aws: &Aws, platform: &PlatformName, name: &str) -> Result<Option<Stack>> {
     let stack = found(aws.stacks.describe(name).await)?;
-    Ok(stack.filter(|stack| {
-        stack.tags.get(ownership::PLATFORM_TAG).map(String::as_str) == Some(platform.as_str())
-    }))
+    Ok(stack.filter(|stack| ownership::is_our_stack(stack, platform)))
 }
 
 impl Job<'_> {
@@ -93,7 +91,7 @@ impl Job<'_> {
     /// The stack of the network and of roles, if there is one; [`AlreadyExists`](ErrorKind::AlreadyExists) if it is somebody else's.
     pub(crate) async fn own_stack(&self, name: &str) -> Result<Option<Stack>> {
         let Some(stack) = found(self.aws.stacks.describe(name).await)? else { return Ok(None) };
-        if stack.tags.get(ownership::PLATFORM_TAG).map(String::as_str) == Some(self.spec.platform.as_str()) {
+        if ownership::is_our_stack(&stack, &self.spec.platform) {
             return Ok(Some(stack));
         }
         Err(Error::new(

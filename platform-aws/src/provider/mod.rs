@@ -214,15 +214,6 @@ impl EksProvider {
     pub(crate) fn planned(&self) -> Vec<ClusterSpec> {
         self.0.planned().values().cloned().collect()
     }
-
-    fn job<'a>(
-        &'a self,
-        spec: &'a ClusterSpec,
-        settings: &'a EksSettings,
-        progress: &'a Progress,
-    ) -> Job<'a> {
-        self.0.job(spec, settings, progress)
-    }
 }
 
 impl Inner {
@@ -285,6 +276,7 @@ impl ClusterProvider for EksProvider {
         }
         let silent = Progress::silent();
         let stack = self
+            .0
             .job(spec, &settings, &silent)
             .foundation_stack()
             .await
@@ -315,7 +307,7 @@ impl ClusterProvider for EksProvider {
         let settings = self.settings_of(spec);
         self.0.recent.forget(spec.name.as_str());
         let create = async {
-            let cluster = self.job(spec, &settings, progress).create().await?;
+            let cluster = self.0.job(spec, &settings, progress).create().await?;
             let groups = observe::node_groups(&self.0.aws, spec.name.as_str()).await?;
             self.0.status(&spec.platform, &spec.name, &Observed::of(cluster, groups)).await
         };
@@ -345,7 +337,7 @@ impl ClusterProvider for EksProvider {
         // What was made is found by its tags: nothing of the spec is needed but its name.
         let spec = ClusterSpec::new(platform.clone(), name.clone(), ClusterRole::ControlPlane);
         let settings = EksSettings::default();
-        let deleted = self.job(&spec, &settings, progress).delete().await;
+        let deleted = self.0.job(&spec, &settings, progress).delete().await;
         self.0.recent.forget(name.as_str());
         deleted.map_err(|e| on("delete", name, e))
     }

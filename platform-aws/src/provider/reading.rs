@@ -7,7 +7,7 @@ use crate::{
         job::all,
         observe::{self, Observed},
     },
-    ownership::{self, CLUSTER_TAG, PLATFORM_TAG},
+    ownership::{self, CLUSTER_TAG},
     stack::cluster_stack_name,
 };
 use aws_sdk_eks::types as eks;
@@ -113,7 +113,7 @@ impl Inner {
             }
         }
         for stack in stacks {
-            if stack.tags.get(PLATFORM_TAG).map(String::as_str) != Some(platform.as_str()) {
+            if !ownership::is_our_stack(&stack, platform) {
                 continue;
             }
             let Some(Ok(name)) = stack.tags.get(CLUSTER_TAG).map(ClusterName::new) else { continue };

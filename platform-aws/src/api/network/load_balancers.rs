@@ -6,7 +6,7 @@ use super::{
 };
 use crate::api::{
     ApiResult,
-    signed::{Form, LOAD_BALANCING, SignedClient},
+    signed::{Form, LOAD_BALANCING, Service, SignedClient},
 };
 use serde::Deserialize;
 use std::collections::BTreeSet;
@@ -44,7 +44,7 @@ pub(super) async fn balancers(client: &SignedClient, cluster: &str) -> ApiResult
             break;
         }
     }
-    let ours = of_cluster(client, cluster, &arns).await?;
+    let ours = of_cluster(client, ARNS, cluster, &arns).await?;
     let leftover = |id: String| Leftover { kind: LeftoverKind::LoadBalancer, id, in_use: None };
     Ok(ours.into_iter().map(leftover).collect())
 }
@@ -82,7 +82,7 @@ pub(super) async fn target_groups(client: &SignedClient, cluster: &str) -> ApiRe
         }
     }
     let arns: Vec<String> = groups.iter().map(|one| one.arn.clone()).collect();
-    let ours = of_cluster(client, cluster, &arns).await?;
+    let ours = of_cluster(client, ARNS, cluster, &arns).await?;
     let leftover = |one: Group| Leftover {
         kind: LeftoverKind::TargetGroup,
         in_use: one.balancers.items.first().map(|arn| format!("used by {arn}")),
@@ -91,15 +91,29 @@ pub(super) async fn target_groups(client: &SignedClient, cluster: &str) -> ApiRe
     Ok(groups.into_iter().filter(|one| ours.contains(&one.arn)).map(leftover).collect())
 }
 
+/// How the tags of load balancers of a generation are asked for: at which service, and by what they are named.
+#[derive(Clone, Copy)]
+pub(super) struct Naming {
+    pub(super) service: Service,
+    pub(super) list: &'static str,
+}
+
+const ARNS: Naming = Naming { service: LOAD_BALANCING, list: "ResourceArns.member" };
+
 /// Those of these that bear the cluster's tags. One that goes meanwhile makes AWS refuse the whole question, so that it is asked for each.
-async fn of_cluster(client: &SignedClient, cluster: &str, arns: &[String]) -> ApiResult<BTreeSet<String>> {
+pub(super) async fn of_cluster(
+    client: &SignedClient,
+    naming: Naming,
+    cluster: &str,
+    ids: &[String],
+) -> ApiResult<BTreeSet<String>> {
     let mut ours = BTreeSet::new();
-    for some in arns.chunks(TAGGED) {
-        let tags = match tags_of(client, some).await {
+    for some in ids.chunks(TAGGED) {
+        let tags = match tags_of(client, naming, some).await {
             Err(error) if error.is_not_found() => {
                 let mut tags = Vec::new();
                 for one in some {
-                    match tags_of(client, std::slice::from_ref(one)).await {
+                    match tags_of(client, naming, std::slice::from_ref(one)).await {
                         Err(error) if error.is_not_found() => {}
                         found => tags.extend(found?),
                     }
@@ -108,20 +122,21 @@ async fn of_cluster(client: &SignedClient, cluster: &str, arns: &[String]) -> Ap
             }
             found => found?,
         };
-        ours.extend(tags.into_iter().filter(|one| one.tags.is_of(cluster)).map(|one| one.arn));
+        ours.extend(tags.into_iter().filter(|one| one.tags.is_of(cluster)).map(|one| one.id));
     }
     Ok(ours)
 }
 
 #[derive(Deserialize)]
 struct Tagged {
-    #[serde(rename = "ResourceArn")]
-    arn: String,
+    // The former generation has names and no ARNs.
+    #[serde(rename = "ResourceArn", alias = "LoadBalancerName")]
+    id: String,
     #[serde(rename = "Tags", default)]
     tags: List<Tag>,
 }
 
-async fn tags_of(client: &SignedClient, arns: &[String]) -> ApiResult<Vec<Tagged>> {
+async fn tags_of(client: &SignedClient, naming: Naming, ids: &[String]) -> ApiResult<Vec<Tagged>> {
     #[derive(Deserialize)]
     struct Answer {
         #[serde(rename = "DescribeTagsResult")]
@@ -132,14 +147,14 @@ async fn tags_of(client: &SignedClient, arns: &[String]) -> ApiResult<Vec<Tagged
         #[serde(rename = "TagDescriptions", default)]
         all: List<Tagged>,
     }
-    let form = Form::new().list("ResourceArns.member", arns.iter().cloned());
-    let answer: Answer = client.query(LOAD_BALANCING, "elasticloadbalancing:DescribeTags", form).await?;
+    let form = Form::new().list(naming.list, ids.iter().cloned());
+    let answer: Answer = client.query(naming.service, "elasticloadbalancing:DescribeTags", form).await?;
     Ok(answer.result.all.items)
 }
 
 /// What answers with nothing that matters.
 #[derive(Deserialize)]
-struct Done {}
+pub(super) struct Done {}
 
 pub(super) async fn delete_balancer(client: &SignedClient, arn: &str) -> ApiResult<()> {
     let form = Form::new().set("LoadBalancerArn", arn);

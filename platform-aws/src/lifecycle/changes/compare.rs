@@ -16,6 +16,7 @@ use crate::{
 use aws_sdk_eks::types as eks;
 use platform_core::Result;
 use std::collections::BTreeSet;
+
 impl Job<'_> {
     /// What stands between what there is and what is wanted.
     pub(crate) fn changes(&self, observed: &Observed, foundation: Option<&Stack>) -> Result<Changes> {

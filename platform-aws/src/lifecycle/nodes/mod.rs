@@ -24,6 +24,7 @@ use crate::{
 use aws_sdk_eks::{
     operation::{
         create_nodegroup::builders::CreateNodegroupInputBuilder,
+        describe_update::builders::DescribeUpdateInputBuilder,
         update_nodegroup_config::builders::UpdateNodegroupConfigInputBuilder,
         update_nodegroup_version::builders::UpdateNodegroupVersionInputBuilder,
     },
@@ -217,9 +218,7 @@ impl Job<'_> {
             .waiter(self.deadlines.settle)
             .settle(&what, |_| false, || self.aws.node_groups.update_config(request.clone()))
             .await?;
-        let of = |request: aws_sdk_eks::operation::describe_update::builders::DescribeUpdateInputBuilder| {
-            request.nodegroup_name(&group.name)
-        };
+        let of = |request: DescribeUpdateInputBuilder| request.nodegroup_name(&group.name);
         self.finish_update(&what, &update, of, self.deadlines.nodes).await
     }
 
@@ -245,9 +244,7 @@ impl Job<'_> {
             .waiter(self.deadlines.settle)
             .settle(&what, |_| false, || self.aws.node_groups.update_version(request.clone()))
             .await?;
-        let of = |request: aws_sdk_eks::operation::describe_update::builders::DescribeUpdateInputBuilder| {
-            request.nodegroup_name(name)
-        };
+        let of = |request: DescribeUpdateInputBuilder| request.nodegroup_name(name);
         self.finish_update(&what, &update, of, self.deadlines.nodes).await
     }
 }
