@@ -139,9 +139,9 @@ impl EksProviderBuilder {
         self
     }
 
-    /// Checks the settings and reads the configuration of the environment. AWS is not called; [`preflight`](ClusterProvider::preflight) does.
+    /// Checks the settings and reads the configuration of the environment. AWS is not called; [`preflight`](platform_core::cluster::ClusterProvider::preflight) does.
     ///
-    /// Fails with [`Invalid`](ErrorKind::Invalid) for settings that cannot be, or without a region.
+    /// Fails with [`Invalid`](platform_core::ErrorKind::Invalid) for settings that cannot be, or without a region.
     pub async fn connect(self) -> Result<EksProvider> {
         for (_, settings) in &self.settings {
             settings.validate()?;
